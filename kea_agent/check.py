@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The levels a configuration has to pass before any daemon is touched; each is cheaper than the next.
+
+    syntax      our reader (keaconf)
+    rules       lint                                    (comes with issue 5)
+    kea         `kea-* -t`: this module
+    rehearsal   the real daemon in a sandbox            (comes with issue 6)
+
+`kea-* -t` exits 1 for anything wrong, logs on stdout and puts its verdict on stderr (2.2.0 to 3.0.4). It opens no
+database, lease file, socket or log, and loads the hook libraries as the calling user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kea_agent.errors import ConfigError
+
+_VERDICT = re.compile(r"(?:Syntax check failed with|Error encountered): (.*)")
+_LEADING_PLACE = re.compile(
+    r"(?P<file>/[^:]*):(?P<line>\d+)[.:](?P<column>\d+)(?:-[\d.]+)?: (?P<message>.*)", re.DOTALL
+)
+_TRAILING_PLACE = re.compile(r" ?\((?P<file>/[^()]*?):(?P<line>\d+):(?P<column>\d+)\)")
+_WARNING = re.compile(r"\bWARN .*?\] (?:[A-Z0-9_]+ )?(.*)")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one level said: `problem` None is a yes. Times in seconds; warnings in the checker's own words."""
+
+    level: str
+    problem: ConfigError | None
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    could_not: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long `-t` may take (seconds) and how much of its output is kept (bytes)."""
+
+    timeout: float = 60.0
+    output_bytes: int = 65536
+
+
+def with_kea(argv: Sequence[str], environment: Mapping[str, str], config_file: str, limits: Limits) -> Verdict:
+    """Have Kea's own binary check a file, with the unit's options and environment, as the user we are.
+
+    A checker that cannot be run, or does not finish in time, is `could_not` and no verdict on the file.
+    """
+    started = time.monotonic()
+    try:
+        code, output = _run(_command(argv, config_file), _environment(environment), limits)
+    except OSError as error:
+        why = f"cannot run {argv[0]} -t: {(error.strerror or str(error)).lower()}"
+        return Verdict("kea", None, 0.0, could_not=why)
+    verdict = Verdict("kea", None, time.monotonic() - started, tuple(_WARNING.findall(output)))
+    if code is None:
+        return replace(verdict, could_not=f"{argv[0]} -t did not finish within {limits.timeout:g} s and was ended")
+    if code == -signal.SIGKILL:
+        return replace(verdict, could_not=f"{argv[0]} -t was killed, for memory perhaps, before it had a verdict")
+    return verdict if code == 0 else replace(verdict, problem=problem_in(output, config_file, code))
+
+
+def problem_in(output: str, config_file: str, code: int) -> ConfigError:
+    """Find Kea's own sentence, file, line and column in what a failed `-t` printed."""
+    verdicts = _VERDICT.findall(output)
+    sentence = verdicts[-1] if verdicts else _last_words(output, code)
+    if leading := _LEADING_PLACE.match(sentence):
+        return _error(leading["message"], leading)
+    if trailing := _TRAILING_PLACE.search(sentence):
+        return _error(_TRAILING_PLACE.sub("", sentence), trailing)
+    return ConfigError(sentence.strip().rstrip("."), file=config_file)
+
+
+def _error(message: str, place: re.Match[str]) -> ConfigError:
+    return ConfigError(
+        message.strip().rstrip("."), file=place["file"], line=int(place["line"]), column=int(place["column"])
+    )
+
+
+def _last_words(output: str, code: int) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    ended = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with {code}"
+    return f"kea {ended}" + (f": {lines[-1]}" if lines else " and said nothing")
+
+
+def _signal_name(number: int) -> str:
+    # Most real-time signals have no name of their own.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _command(argv: Sequence[str], config_file: str) -> list[str]:
+    # Kea parses with getopt: `-X` has to come before `-t FILE`, and `-d` would only fill the output.
+    options = [word for word in _without_config(argv[1:]) if word != "-d"]
+    return [argv[0], *options, "-t", config_file]
+
+
+def _without_config(words: Sequence[str]) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        if skip or word.startswith("-c"):
+            skip = not skip and word == "-c"
+        else:
+            kept.append(word)
+    return kept
+
+
+def _environment(unit: Mapping[str, str]) -> dict[str, str]:
+    # With a lock directory of the unit's `-t` would create a lock file there; `none` switches that off.
+    return {"PATH": os.defpath, **unit, "KEA_LOCKFILE_DIR": "none"}
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], limits: Limits) -> tuple[int | None, str]:
+    deadline = time.monotonic() + limits.timeout
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        start_new_session=True,
+    ) as process:
+        output, is_whole = _collect(process, deadline, limits.output_bytes)
+        if is_whole:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        code = process.returncode
+        if code is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return code, output.decode(errors="replace")
+
+
+def _collect(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple[bytes, bool]:
+    """Read until the end, keeping the last `most` bytes (Kea's verdict comes last); False when time ran out."""
+    assert process.stdout is not None
+    kept = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0 and selector.select(left):
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                return kept, True
+            kept = (kept + chunk)[-most:]
+    return kept, False

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What a unit wrote to the journal: the only place where Kea says why it did not take a file after SIGHUP."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+_TIMEOUT = 5.0
+# What stands before a message is the operator's choice (a logger's `pattern`); often it is the severity.
+_MESSAGE = re.compile(r"^(?P<before>.*?)\b(?P<said>(?P<id>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+) .*)", re.MULTILINE)
+_SEVERITY = re.compile(r"\b(?:WARN|ERROR|FATAL)\b")
+# These name the failure; others only say that there was one.
+_TELLING = (
+    "CONFIG_LOAD_FAIL",
+    "PARSER_FAIL",
+    "CFG_FILE_RELOAD_ERROR",
+    "OPEN_SOCKET_FAIL",
+    "START_ERROR",
+    "COMMIT_FAIL",
+)
+
+
+def complaint(unit: str, since: float) -> str | None:
+    """Kea's most telling complaint since a Unix time, None where there is none or the journal cannot be read."""
+    command = ["journalctl", "--unit", unit, "--since", f"@{since:.3f}", "--output", "cat", "--no-pager", "--quiet"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=_TIMEOUT, check=False, env={"PATH": "/usr/bin:/bin"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return most_telling(done.stdout.decode(errors="replace"))
+
+
+def most_telling(output: str) -> str | None:
+    """Pick the complaint that names a reason out of Kea's log lines, else the last complaint."""
+    messages = list(_MESSAGE.finditer(output))
+    telling = [each["said"] for name in _TELLING for each in messages if name in each["id"]]
+    complaints = [each["said"] for each in messages if _SEVERITY.search(each["before"])]
+    return next((said.strip() for said in telling or complaints[-1:]), None)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MPL-2.0
+"""`systemctl reload` with an answer: what our drop-in puts in place of a bare signal as a Kea unit's ExecReload.
+
+    python3 -I -m kea_agent.unit_reload MAINPID
+
+It runs in the unit's own context (user, environment). It refuses a file that does not pass the checks, waits until
+the daemon handles SIGHUP, sends it, and succeeds only when the server is proven to serve the file. When the agent
+itself has systemd reload the unit, it has just checked and will verify: then the script that calls this module
+(units/usr/libexec/kea-agent/unit-reload) finds its voucher and only signals.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kea_agent import check, gate, ha, keaconf, proc
+from kea_agent.daemons import DAEMONS, Daemon, option
+from kea_agent.endpoints import wanted
+from kea_agent.errors import ConfigError
+from kea_agent.verify import Limits, Prover, Standing, Target, before
+
+_LIMITS = Limits(ha=0)
+_START_TIMEOUT = 30.0
+
+
+class RefusedError(Exception):
+    """The reload was not done, or did not work; the message says which and what holds."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Reload one daemon; 0 only when it is proven to serve its file."""
+    try:
+        said = reload(int(argv[0]))
+    except (RefusedError, OSError) as error:
+        print(f"<3>{error}", file=sys.stderr)
+        return 1
+    print(f"<6>{said}", file=sys.stderr)
+    return 0
+
+
+def reload(pid: int) -> str:
+    """Check, signal and prove; returns what is proven, raises RefusedError otherwise."""
+    argv = proc.command_line(pid)
+    daemon = _daemon(argv)
+    config_file = option(argv, "-c") or daemon.config_path
+    document = _checked(daemon, config_file, argv)
+    if waiting := gate.starting_obstacle(pid, _START_TIMEOUT, time.sleep):
+        raise RefusedError(f"{config_file}: not reloaded: {waiting.reason}")
+    endpoints = wanted(daemon, document.root, argv, os.environ)
+    was = before(endpoints, endpoints.control, pid, _LIMITS.command, time.sleep)
+    os.kill(pid, signal.SIGHUP)
+    target = Target(pid, endpoints, ha.is_configured(document.root))
+    proof = Prover(target, was, _LIMITS, lambda: pid if proc.is_alive(pid) else 0).prove()
+    if proof.standing is not Standing.SERVING:
+        raise RefusedError(f"{config_file}: reload of {daemon.binary}: {proof.reason}")
+    return f"{config_file}: {daemon.binary} was reloaded: {proof.reason}"
+
+
+def _daemon(argv: Sequence[str]) -> Daemon:
+    name = Path(argv[0]).name if argv else "a process that is gone"
+    found = next((daemon for daemon in DAEMONS if daemon.binary == name), None)
+    if found is None:
+        raise RefusedError(f"not reloaded: the main process is {name}, which is no Kea daemon")
+    return found
+
+
+def _checked(daemon: Daemon, config_file: str, argv: Sequence[str]) -> keaconf.Document:
+    try:
+        document = keaconf.read(config_file, daemon.root_key)
+    except ConfigError as error:
+        raise RefusedError(f"not reloaded, still serving the old file: {error}") from error
+    verdict = check.with_kea(argv, os.environ, config_file, check.Limits())
+    if verdict.problem or verdict.could_not:
+        raise RefusedError(f"not reloaded, still serving the old file: {verdict.problem or verdict.could_not}")
+    return document
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

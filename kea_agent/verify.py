@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Is it serving, and what: nothing is believed but the server itself and the kernel.
+
+After SIGHUP the proof goes in steps. The server *took* the file: its hash changed, or its last commit is younger
+than the signal (`status-get` gives `reload`, whole seconds since the last successful commit; a failed reload does
+not reset it). It *listens*: every socket that the file wants is open in the kernel, because a server that lost its
+sockets to a failed reload still reports `sockets.status: ready` and its old hash (measured 2.2.0 to 3.0.4). And HA
+is *back*. Kea answers commands on the thread that reloads: silence means busy, an answer means done or not begun.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from kea_agent import ha
+from kea_agent.control import Channel, ask
+from kea_agent.endpoints import Endpoints
+from kea_agent.errors import ControlError
+from kea_agent.proc import Sockets
+
+# Answers without a new commit for this long after the signal mean that there will be none.
+_REFUSED_AFTER = 2.0
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.25
+
+
+class Standing(StrEnum):
+    """What a server turned out to be after a reload."""
+
+    SERVING = "serving"
+    REFUSED = "refused"
+    DEAF = "deaf"
+    DEAD = "dead"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a server said of itself; its last commit was from `commit_from` to before `commit_to` (Unix times).
+
+    `age` is Kea's: the second it is now less the second of the commit, both cut off, in every version from 2.2 to 3.3.
+    Commits in two different seconds of the clock can so be told apart, and two in the same second cannot.
+    """
+
+    hash: str | None
+    age: int
+    commit_from: float
+    commit_to: float
+    status: dict[str, Any]
+
+    @property
+    def socket_errors(self) -> list[str]:
+        """Kea's own words on interface sockets that it could not open."""
+        section = self.status.get("sockets")
+        if not isinstance(section, dict) or section.get("status") == "ready":
+            return []
+        errors = section.get("errors")
+        listed = errors if isinstance(errors, list) else []
+        return [str(error) for error in listed] or [f"sockets are {section.get('status')}"]
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether the DHCP service is switched off (known from Kea 2.6.2 and 2.7.1 on)."""
+        section = self.status.get("dhcp-state")
+        return isinstance(section, dict) and section.get("globally-disabled") is True
+
+
+@dataclass(frozen=True)
+class Target:
+    """The server to be looked at, and what its file wants of it."""
+
+    pid: int
+    endpoints: Endpoints
+    wants_ha: bool = False
+
+
+@dataclass(frozen=True)
+class Before:
+    """The same server before the signal; `snapshot` is None where it could not be asked."""
+
+    signalled: float
+    snapshot: Snapshot | None
+    sockets: Sockets
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: for one command, for the reload to be taken, for HA to be back (0: not waited for).
+
+    `sockets`: how long after its commit a server may open them; the DDNS daemon takes a moment.
+    """
+
+    command: float = 5.0
+    answer: float = 60.0
+    ha: float = 90.0
+    sockets: float = 2.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The finding and the sentence that goes with it."""
+
+    standing: Standing
+    reason: str
+    snapshot: Snapshot | None = None
+
+
+def snapshot(channel: Channel, timeout: float) -> Snapshot:
+    """Ask a server for its status and hash; raises ControlError when it cannot be asked."""
+    asked = time.time()
+    status = ask(channel, "status-get", timeout=timeout)
+    answered = time.time()
+    age = status.arguments.get("reload")
+    if status.result != 0 or not isinstance(age, int):
+        raise ControlError(f"status-get: {channel}: {status.text or 'no reload time in the answer'}")
+    # Kea before 2.4 has no hash.
+    digest = ask(channel, "config-hash-get", timeout=timeout).arguments.get("hash")
+    return Snapshot(
+        str(digest) if digest else None,
+        age,
+        math.floor(asked) - age,
+        math.floor(answered) - age + 1,
+        status.arguments,
+    )
+
+
+def before(
+    endpoints: Endpoints, channel: Channel | None, pid: int, timeout: float, pause: Callable[[float], object]
+) -> Before:
+    """The server right before the signal, as far as it can be asked on `channel` within `timeout` seconds a command.
+
+    A commit in the same second of the clock as the last one could not be told from it: that second is waited for.
+    """
+    seen = _asked(channel, timeout)
+    while seen is not None and seen.age == 0:
+        pause(_LONGEST_PAUSE)
+        seen = _asked(channel, timeout)
+    return Before(time.time(), seen, endpoints.sockets(pid))
+
+
+def took(before: Before, now: Snapshot) -> bool:
+    """Whether a commit after the signal is proven."""
+    old = before.snapshot
+    if old is None:
+        return now.commit_from >= before.signalled
+    is_new = None not in (old.hash, now.hash) and now.hash != old.hash
+    return is_new or now.commit_from >= min(old.commit_to, before.signalled)
+
+
+@dataclass(frozen=True)
+class Prover:
+    """Follows one server after SIGHUP until it is proven to serve the new configuration, or proven not to.
+
+    `main_pid` tells the unit's main process as it is now; `pause` sleeps (seconds).
+    """
+
+    target: Target
+    before: Before
+    limits: Limits
+    main_pid: Callable[[], int]
+    pause: Callable[[float], object] = time.sleep
+
+    def prove(self) -> Proof:
+        """Take the steps in order; the first that fails is the finding."""
+        proof = self._taken()
+        if proof.standing is Standing.SERVING:
+            proof = self._listening()
+        if proof.standing is Standing.SERVING and self.target.wants_ha and self.limits.ha:
+            proof = self._back()
+        if self.main_pid() != self.target.pid:
+            # What was seen then says nothing: a successor answers on the same socket.
+            return Proof(Standing.DEAD, f"its main process {self.target.pid} is gone")
+        return proof
+
+    def _taken(self) -> Proof:
+        silence = ""
+        for _ in self._until(time.monotonic() + self.limits.answer):
+            asked = time.time()
+            seen, silence = self._look()
+            if self._has_taken(seen):
+                return Proof(Standing.SERVING, "it runs the new configuration", seen)
+            if seen and self._will_not_take(seen, asked):
+                return self._refused(seen)
+        return self._unproven(silence)
+
+    def _listening(self) -> Proof:
+        missing: list[str] = []
+        for _ in self._until(time.monotonic() + self.limits.sockets):
+            seen, silence = self._look()
+            missing = gaps(self.target, seen) + ([silence] if silence else []) + self._newly_disabled(seen)
+            missing += self._not_anew()
+            if not missing:
+                return Proof(Standing.SERVING, "it serves the new configuration", seen)
+        return Proof(Standing.DEAF, f"it took the file but does not serve: {'; '.join(missing)}")
+
+    def _back(self) -> Proof:
+        pair: tuple[ha.Relationship, ...] = ()
+        seen: Snapshot | None = None
+        for _ in self._until(time.monotonic() + self.limits.ha):
+            seen, _ = self._look()
+            pair = ha.relationships(seen.status) if seen else ()
+            if pair and all(relationship.is_back for relationship in pair):
+                return Proof(Standing.SERVING, f"it serves the new configuration, HA is {pair[0].local_state}", seen)
+            if pair and all(relationship.is_back or relationship.is_alone for relationship in pair):
+                break
+        states = ", ".join(relationship.local_state for relationship in pair) or "unknown"
+        if pair and all(relationship.is_serving for relationship in pair):
+            return Proof(
+                Standing.SERVING, f"it serves the new configuration, HA is {states}: look at the partner", seen
+            )
+        return Proof(Standing.DEAF, f"HA is {states} after {self.limits.ha:g} s and serves nobody", seen)
+
+    def _look(self) -> tuple[Snapshot | None, str]:
+        """The server's own word, or why there is none; a server without a control socket is not blamed for it."""
+        if self.target.endpoints.control is None:
+            return None, ""
+        try:
+            return snapshot(self.target.endpoints.control, self.limits.command), ""
+        except ControlError as error:
+            return None, str(error)
+
+    def _has_taken(self, seen: Snapshot | None) -> bool:
+        if seen is None:
+            return self.target.endpoints.control is None and self._reopened()
+        # Commits are known to a second: where that leaves it open, the sockets tell.
+        return took(self.before, seen) or (seen.commit_to >= self.before.signalled and self._reopened())
+
+    def _will_not_take(self, seen: Snapshot, asked: float) -> bool:
+        # An answer that was long in coming may have been asked for before the reload began.
+        is_late = asked - self.before.signalled > _REFUSED_AFTER
+        return is_late and (seen.commit_to < self.before.signalled or self._kept())
+
+    def _unproven(self, silence: str) -> Proof:
+        if lost := self._lost():
+            return Proof(Standing.DEAF, "; ".join(filter(None, (silence, lost))))
+        if silence and self._reopened():
+            return Proof(Standing.SILENT, f"it listens again, but its control channel is gone: {silence}; restart it")
+        within = f"within {self.limits.answer:g} s"
+        if self.target.endpoints.control is None and self._kept():
+            return Proof(Standing.REFUSED, f"it did not open its sockets anew {within}, so it did not take the file")
+        return Proof(Standing.SILENT, silence or f"nothing proved {within} that it took the file")
+
+    def _refused(self, seen: Snapshot) -> Proof:
+        if lost := self._lost():
+            return Proof(Standing.DEAF, f"it did not take the file and lost its sockets: {lost}", seen)
+        return Proof(Standing.REFUSED, "it did not take the file and still serves the old one", seen)
+
+    def _not_anew(self) -> list[str]:
+        # The DDNS daemon lets go of its port a moment after its commit: the old socket proves nothing.
+        address = self.target.endpoints.udp
+        is_old = address is not None and self._kept()
+        return [f"UDP {address[0]}:{address[1]} was not opened anew"] if address and is_old else []
+
+    def _newly_disabled(self, seen: Snapshot | None) -> list[str]:
+        # HA disables and enables the service by itself; an operator's dhcp-disable outlives a reload.
+        was_disabled = bool(self.before.snapshot and self.before.snapshot.is_disabled)
+        blamed = seen is not None and seen.is_disabled and not was_disabled and not self.target.wants_ha
+        return ["the DHCP service is disabled"] if blamed else []
+
+    def _lost(self) -> str:
+        """The sockets that were open before the signal and are not now, as a phrase."""
+        now, port = self.target.endpoints.sockets(self.target.pid), self.target.endpoints.port
+        gone = {e for e in self.before.sockets.udp if e[1] == port and e not in now.udp}
+        gone |= {e for e in self.before.sockets.tcp if e[1] == port and e not in now.tcp}
+        closed = [f"{host}:{port}" for host, port in sorted(gone)]
+        # Without `raw` they belong to another Kea daemon of the same user.
+        packet = self.before.sockets.packet - now.packet if self.target.endpoints.raw else ()
+        closed += [f"packet socket on {name}" for name in sorted(packet)]
+        return f"closed: {', '.join(closed)}" if closed else ""
+
+    def _reopened(self) -> bool:
+        """The only proof without a control socket: the port is open and none of its sockets is an old one."""
+        new = self._inodes(self.target.endpoints.sockets(self.target.pid))
+        return bool(new) and not new & self._inodes(self.before.sockets)
+
+    def _kept(self) -> bool:
+        """A reload opens every socket anew: while the old ones are all there, none has worked."""
+        old = self._inodes(self.before.sockets)
+        return bool(old) and old <= self._inodes(self.target.endpoints.sockets(self.target.pid))
+
+    def _inodes(self, sockets: Sockets) -> set[str]:
+        return {inode for (_, port), inode in sockets.udp.items() if port == self.target.endpoints.port}
+
+    def _until(self, deadline: float) -> Iterator[None]:
+        """Yield at least once, then with growing pauses until the deadline (monotonic seconds).
+
+        It ends early when the process is gone, or when a pause is true: an Event's wait that was interrupted.
+        """
+        length = _FIRST_PAUSE
+        yield
+        while time.monotonic() < deadline and self.main_pid() == self.target.pid:
+            if self.pause(length):
+                return
+            length = min(length * 1.5, _LONGEST_PAUSE)
+            yield
+
+
+def _asked(channel: Channel | None, timeout: float) -> Snapshot | None:
+    """What the server says; one that cannot be asked is proven by the time of its commit or its sockets alone."""
+    if channel is None:
+        return None
+    try:
+        return snapshot(channel, timeout)
+    except ControlError:
+        return None
+
+
+def gaps(target: Target, seen: Snapshot | None) -> list[str]:
+    """What the configuration wants and the server does not have, in phrases."""
+    found = target.endpoints.missing(target.endpoints.sockets(target.pid))
+    if seen is not None:
+        found += seen.socket_errors
+        if target.wants_ha and not ha.relationships(seen.status):
+            found.append("HA is configured but not running")
+    return found
