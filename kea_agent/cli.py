@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MPL-2.0
+"""kea-agent's verbs. Each imports only what it needs, so that the quick ones are quick."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kea_agent import __version__
+from kea_agent.daemons import BY_NAME
+from kea_agent.errors import AgentError, ExitCode, SettingsError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns its exit code (errors.ExitCode)."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(importlib.import_module(f"kea_agent.verbs.{arguments.verb}").main(arguments))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
+    except AgentError as error:
+        print(f"kea-agent: {error}", file=sys.stderr)
+        return ExitCode.NOT_DONE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.NOT_DONE
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, as the man page documents it."""
+    top = argparse.ArgumentParser(
+        prog="kea-agent", description="Checks, reloads and proves every saved configuration of ISC Kea DHCP."
+    )
+    top.add_argument("--version", action="version", version=f"kea-agent {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _run(verbs.add_parser("run", help="be the agent (what kea-agent.service does)"))
+    _status(verbs.add_parser("status", help="what every daemon runs, and how its last change ended"))
+    _check(verbs.add_parser("check", help="judge configurations without touching a daemon"))
+    _reload(verbs.add_parser("reload", help="have the running agent take a daemon through a reload now"))
+    return top
+
+
+def _run(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument("--test", action="store_true", help="only check the settings; exit 2 if they are wrong")
+
+
+def _status(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _check(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help=f"{', '.join(BY_NAME)} or a file; default: all")
+    verb.add_argument("--level", choices=("syntax", "kea"), default="kea", help="how deep to look (default: kea)")
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _reload(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("daemons", nargs="*", metavar="DAEMON", choices=[[], *BY_NAME], help="default: all installed")
+    verb.add_argument("--force", action="store_true", help="also if it runs already, or the HA partner is away")
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What each path answers, as a WSGI application that knows nothing of sockets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from kea_agent import __version__
+from kea_agent.outcome import DaemonStatus
+from kea_agent.web.pages import CONTENT_SECURITY_POLICY, status_page
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+MAX_REQUESTS = 16  # answered at once; beyond, 503
+PLAIN = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+METHODS = ("GET", "HEAD")
+
+Answer = tuple[HTTPStatus, str, bytes]
+
+
+class App:
+    """The WSGI application: what each path answers. The callables are asked from several threads at once."""
+
+    def __init__(
+        self,
+        *,
+        render: Callable[[], tuple[bytes, str]],
+        statuses: Callable[[], Iterable[DaemonStatus]],
+        ready: Callable[[], bool],
+        host: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._render = render
+        self._statuses = statuses
+        self._ready = ready
+        self._host = host
+        self._clock = clock
+        self._slots = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._routes: dict[str, Callable[[], Answer]] = {
+            "/": self._page,
+            "/metrics": self._metrics,
+            "/-/healthy": lambda: (HTTPStatus.OK, PLAIN, b"healthy\n"),
+            "/-/ready": self._readiness,
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        """Answer one request; HEAD is GET without the body."""
+        status, kind, body = self._answer(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+        headers = [
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+        ]
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("Allow", ", ".join(METHODS)))
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _answer(self, path: str, method: str) -> Answer:
+        if path not in self._routes:
+            return _refusal(HTTPStatus.NOT_FOUND)
+        if method not in METHODS:
+            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED)
+        if not self._slots.acquire(blocking=False):
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        try:
+            return self._routes[path]()
+        finally:
+            self._slots.release()
+
+    def _page(self) -> Answer:
+        page = status_page(self._statuses(), version=__version__, host=self._host, now=self._clock())
+        return HTTPStatus.OK, HTML, page.encode(errors="replace")
+
+    def _metrics(self) -> Answer:
+        body, kind = self._render()
+        return HTTPStatus.OK, kind, body
+
+    def _readiness(self) -> Answer:
+        if self._ready():
+            return HTTPStatus.OK, PLAIN, b"ready\n"
+        return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, b"not ready\n"
+
+
+def _refusal(status: HTTPStatus) -> Answer:
+    return status, PLAIN, f"{status.value} {status.phrase}\n".encode()

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MPL-2.0
+"""When it is one daemon's turn: after its files settled, when its unit changed, on a retry, or when asked.
+
+The bytes decide: a turn that finds the same files as the last one, for no other reason, does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from kea_agent import keaconf
+from kea_agent.errors import AgentError
+from kea_agent.outcome import Outcome, Pass
+from kea_agent.pipeline import Pipeline
+from kea_agent.settle import Settler
+from kea_agent.watch import Kind
+
+logger = logging.getLogger(__name__)
+
+_LEVELS = {
+    Outcome.REJECTED: logging.ERROR,
+    Outcome.FAILED: logging.ERROR,
+    Outcome.DEFERRED: logging.WARNING,
+    Outcome.RECOVERED: logging.ERROR,
+    Outcome.BROKEN: logging.CRITICAL,
+}
+# What is told and counted once for the same bytes and the same reason.
+_QUIET = {Outcome.UNCHANGED, Outcome.REJECTED, Outcome.DEFERRED}
+
+_Asked = tuple[bool, "asyncio.Future[Pass]"]
+
+
+class Worker:
+    """One daemon's place in the loop. `publish` is called after each turn, with the pass unless it is a repetition."""
+
+    def __init__(self, pipeline: Pipeline, settler: Settler, publish: Callable[[Worker, Pass | None], None]) -> None:
+        self.pipeline = pipeline
+        self.settler = settler
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._is_wanted = True
+        self._asked: list[_Asked] = []
+        self._retry_at: float | None = None
+        self._deferred_since: float | None = None
+        self._seen = ""
+        self._noticed: str | None = None
+        self._last: Pass | None = None
+        self.is_busy = False
+
+    @property
+    def name(self) -> str:
+        """The daemon's name."""
+        return self.pipeline.daemon.name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that decide, main file first, including those that are missing."""
+        status = self.pipeline.status
+        return (status.config_file or self.pipeline.daemon.config_path, *status.included_files)
+
+    def hint(self, kind: Kind, path: str) -> None:
+        """Something happened to one of the files."""
+        self.settler.hint(kind, path, self._loop.time())
+        self._wake.set()
+
+    def look(self) -> None:
+        """Take a turn even if no file changed: the unit did, or the bus is back, or it is the first time."""
+        self._is_wanted = True
+        self._wake.set()
+
+    def glance(self) -> None:
+        """Take a turn in which the bytes alone decide: the safety poll. A writer at work is still waited for."""
+        self.settler.hint(Kind.FINISHED, "", self._loop.time())
+        self._wake.set()
+
+    def notice(self, running_hash: str | None) -> None:
+        """Somebody saw this hash run: one that is new and not from a pass was set over the control channel."""
+        if not self.is_busy and running_hash not in (self._noticed, self.pipeline.status.running_hash):
+            self._noticed = running_hash
+            self.look()
+
+    async def ask(self, *, force: bool) -> Pass:
+        """Take a turn because somebody asked for it, and say how it ended."""
+        answer: asyncio.Future[Pass] = self._loop.create_future()
+        self._asked.append((force, answer))
+        self._wake.set()
+        return await answer
+
+    async def run(self) -> None:
+        """Take turns until cancelled; whoever still waits for an answer then is told."""
+        try:
+            while True:
+                await self._until_due()
+                asked, self._asked = self._asked, []
+                try:
+                    await self._serve(asked)
+                finally:
+                    _give_up(asked)
+        finally:
+            _give_up(self._asked)
+
+    async def _serve(self, asked: list[_Asked]) -> None:
+        self.is_busy = True
+        try:
+            done, is_news = await self._turn(asked)
+        finally:
+            self.is_busy = False
+        if done is not None:
+            self._publish(self, done if is_news else None)
+            for _, answer in asked:
+                if not answer.done():
+                    answer.set_result(done)
+
+    async def _until_due(self) -> None:
+        while not self._is_due():
+            self._wake.clear()
+            times = [time for time in (self.settler.due(), self._retry_at) if time is not None]
+            timeout = max(0.0, min(times) - self._loop.time()) if times else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                continue
+
+    def _is_due(self) -> bool:
+        now = self._loop.time()
+        is_time_for_retry = self._retry_at is not None and now >= self._retry_at
+        return self._is_wanted or bool(self._asked) or is_time_for_retry or self.settler.ready(now)
+
+    async def _turn(self, asked: list[_Asked]) -> tuple[Pass | None, bool]:
+        """One look at the files; returns the pass that came of it, and whether it is news."""
+        has_reason = self._is_wanted or bool(asked) or self._retry_at is not None
+        self._is_wanted, self._retry_at = False, None
+        settled = self.settler.taken(self._loop.time())
+        seen = await self._fingerprint()
+        is_same_file, self._seen = seen == self._seen, seen
+        if is_same_file and not has_reason:
+            logger.debug("%s: the same bytes again", self.name)
+            return None, False
+        if not is_same_file:
+            self._deferred_since = None
+        force = any(force for force, _ in asked)
+        done, is_to_be_retried = await asyncio.to_thread(self.pipeline.run, settled=settled, force=force)
+        is_news = not (is_same_file and self._is_repetition(done))
+        self._plan_retry(is_to_be_retried)
+        self._last = done
+        self._tell(done, is_news)
+        # What was written while the pass ran may have been read before or after: look at it by itself.
+        self._is_wanted |= await self._fingerprint() != self._seen
+        return done, is_news
+
+    def _is_repetition(self, done: Pass) -> bool:
+        last = self._last
+        return (
+            last is not None and done.outcome in _QUIET and (last.outcome, last.reason) == (done.outcome, done.reason)
+        )
+
+    def _plan_retry(self, is_to_be_retried: bool) -> None:
+        gate = self.pipeline.settings.gate
+        now = self._loop.time()
+        self._deferred_since = (self._deferred_since or now) if is_to_be_retried else None
+        if self._deferred_since is None:
+            return
+        if now - self._deferred_since > gate.give_up_seconds:
+            logger.error(
+                "%s: gave up after %g s of waiting; save the file again or run: kea-agent reload %s",
+                self.name,
+                gate.give_up_seconds,
+                self.name,
+            )
+            return
+        self._retry_at = now + gate.retry_seconds
+        at = (self.pipeline.status.last.at if self.pipeline.status.last else 0.0) + gate.retry_seconds
+        self.pipeline.status = replace(self.pipeline.status, retry_at=at)
+
+    def _tell(self, done: Pass, is_news: bool) -> None:
+        level = _LEVELS.get(done.outcome, logging.INFO) if is_news else logging.DEBUG
+        logger.log(level, "%s: %s: %s", self.name, done.outcome, done.reason)
+
+    async def _fingerprint(self) -> str:
+        limit = self.pipeline.settings.check.max_config_bytes
+
+        def fingerprint() -> str:
+            return keaconf.fingerprint(keaconf.file_set(self.files[0], max_bytes=limit), max_bytes=limit)
+
+        return await asyncio.to_thread(fingerprint)
+
+
+def _give_up(asked: list[_Asked]) -> None:
+    for _, answer in asked:
+        if not answer.done():
+            answer.set_exception(AgentError("the agent stopped looking before it had an answer"))
