@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Labs for the tests: one a worker, brought up for what a test asks and reused as long as the words stay the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from agenthost import CONFIG, AgentHost
+from labkit import Lab, LabSpec
+from labkit.lab import down, newest_deb
+from labs import UpLab
+from saving import DROP_IN, assert_in_sync, settings, shell
+
+NAME = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_lab_stays() -> Iterator[None]:
+    yield
+    down(NAME)
+
+
+@pytest.fixture
+def up() -> UpLab:
+    """Bring up (or reuse) this worker's lab: `up(suite="sid", ha="hot-standby", nodes=2)`."""
+
+    def bring_up(**words: object) -> Lab:
+        deb = newest_deb()
+        assert deb, "no package in dist/: make deb"
+        return Lab.up(LabSpec(name=NAME, deb=deb, **words))  # type: ignore[arg-type]
+
+    return bring_up
+
+
+@pytest.fixture
+def host(up: UpLab, request: pytest.FixtureRequest) -> AgentHost:
+    """One host with the agent, in the lab that the parameter asks for."""
+    return AgentHost(up(**request.param).nodes[0])
+
+
+@pytest.fixture
+def good(host: AgentHost) -> Iterator[str]:
+    """A configuration that is fine and runs; whatever became of the file and the settings is undone."""
+    text = host.node.read(CONFIG)
+    yield text
+    shell(host.node, "rm -rf $CONFIG $INCLUDED")
+    host.node.replace(CONFIG, text)
+    if host.node.run(["rm", DROP_IN], check=False).returncode == 0:
+        settings(host, None)
+    # Only when a pass that was asked for is over is there none left that the above would cause.
+    host.node.run(["kea-agent", "reload", "dhcp4"])
+    assert_in_sync(host)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Clients on the lab's network: perfdhcp beside a test, what it says it lost, and figures for whoever compares."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from labkit import Lab
+from labkit.host import wait_for
+
+_SENT = re.compile(r"^sent packets: (\d+)$", re.MULTILINE)
+_DROPS = re.compile(r"^drops: (\d+)$", re.MULTILINE)
+# With so many clients and perfdhcp's own choice among them, each comes back many times in a test.
+CLIENTS = 300
+
+
+@dataclass(frozen=True)
+class Report:
+    """Exchanges that were begun, and those that got no answer at one of their steps."""
+
+    begun: int
+    lost: int
+
+    @classmethod
+    def of(cls, text: str) -> Report:
+        """Read what perfdhcp printed."""
+        sent, drops = _SENT.findall(text), _DROPS.findall(text)
+        assert sent, f"no report of perfdhcp:\n{text}"
+        return cls(int(sent[0]), sum(map(int, drops)))
+
+    def __str__(self) -> str:
+        """For a figure."""
+        return f"{self.lost} of {self.begun} exchanges lost"
+
+
+class Load:
+    """perfdhcp at work; `report` is there after the `with` block."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        self._process = process
+        self._report: Report | None = None
+
+    @property
+    def report(self) -> Report:
+        """What became of the exchanges."""
+        assert self._report, "the load is still running"
+        return self._report
+
+    def end(self) -> None:
+        """Have it stop and report."""
+        self._process.send_signal(signal.SIGINT)
+        said, _ = self._process.communicate(timeout=30)
+        self._report = Report.of(said)
+
+
+@contextmanager
+def load(lab: Lab, rate: int, *, clients: int = CLIENTS, offers_only: bool = False) -> Iterator[Load]:
+    """Exchanges (`rate` a second) for as long as the block takes: all four messages, or DISCOVER and OFFER only.
+
+    Without ACK there are no new leases, so the lease file, which a reload reads, does not grow.
+    """
+    words = ["-4", *(["-i"] if offers_only else []), "-r", str(rate), "-R", str(clients), "-p", "600", "-W", "1000000"]
+    offers = _offers(lab)
+    process = lab.start_load(words)
+    try:
+        running = Load(process)
+        _until_served(lab, offers)
+        yield running
+        running.end()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until_served(lab: Lab, offers: int) -> None:
+    for _ in wait_for(10):
+        if _offers(lab) > offers:
+            return
+    raise AssertionError("nobody answers clients")
+
+
+def _offers(lab: Lab) -> int:
+    """How many OFFERs the servers have sent."""
+    name = "pkt4-offer-sent"
+    answers = [node.control("dhcp4", "statistic-get", {"name": name}) for node in lab.nodes]
+    return sum(int(answer["arguments"][name][0][0]) for answer in answers)
+
+
+def measured(figure: str) -> None:
+    """Tell a figure: on the test's output (`pytest -rP` shows it), and in the file $KEA_AGENT_FIGURES."""
+    line = f"measured: {figure}"
+    print(line)
+    if target := os.environ.get("KEA_AGENT_FIGURES"):
+        with Path(target).open("a") as stream:
+            stream.write(f"{line}\n")

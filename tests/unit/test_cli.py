@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The command line: what it accepts, how it exits, and that the man page knows all of it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kea_agent import __version__, cli
+from kea_agent.errors import ExitCode
+from kea_agent.outcome import Outcome
+
+TOP = Path(__file__).parents[2]
+PAGE = TOP / "packaging/man/kea-agent.8"
+GOOD = '{ "DhcpDdns": { "port": 53001 } }'
+BAD = '{ "DhcpDdns": {\n  "port" 53001 } }'
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kea_agent", *words], cwd=TOP, capture_output=True, text=True, check=False
+    )
+
+
+def verbs() -> dict[str, argparse.ArgumentParser]:
+    actions = [action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(actions[0].choices)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "stdout", "stderr"),
+    [
+        (["--version"], 0, rf"kea-agent {re.escape(__version__)}\n", ""),
+        ([], 2, "", "required: VERB"),
+        (["dance"], 2, "", "invalid choice: 'dance'"),
+        (["status", "--yaml"], 2, "", "unrecognized arguments: --yaml"),
+        (["reload", "dhcp5"], 2, "", "invalid choice: 'dhcp5'"),
+        (["reload", "dhcp4"], 3, "", "kea-agent: /run/kea-agent/agent.sock: the agent is not running"),
+        (["status"], 3, "kea-agent is not running", ""),
+        (["check", "--level", "syntax", "{good}"], 0, "^$", ""),
+        (["check", "--level", "syntax", "{bad}"], 1, r"^{bad}:2:10: error: .+\n$", ""),
+        (["check", "--level", "syntax", "--json", "{bad}"], 1, r'"severity": "error"', ""),
+        (["check", "--level", "syntax", "/etc/hostname"], 3, "", "cannot tell which daemon it is for"),
+        (["check", "--level", "kea", "{good}"], 3, r"unknown: cannot run \S+ -t: no such file", ""),
+        (["run", "--test", "--settings", "{empty}"], 0, "^$", ""),
+        (["run", "--test", "--settings", "{wrong}"], 2, "", "kea-agent.toml: agent.log_level: "),
+    ],
+)
+def test_words(tmp_path: Path, words: list[str], code: int, stdout: str, stderr: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong/kea-agent.toml").write_text("[agent]\nlog_level = 7\n")
+    (tmp_path / "kea-dhcp-ddns.good").write_text(GOOD)
+    (tmp_path / "kea-dhcp-ddns.bad").write_text(BAD)
+    places = {
+        "empty": tmp_path / "empty",
+        "wrong": tmp_path / "wrong",
+        "good": tmp_path / "kea-dhcp-ddns.good",
+        "bad": tmp_path / "kea-dhcp-ddns.bad",
+    }
+    done = run(*(_filled(word, places) for word in words))
+    assert (done.returncode, done.stderr if not stderr else "") == (code, "")
+    assert stderr in done.stderr
+    assert re.search(_filled(stdout, places), done.stdout), done.stdout
+
+
+def _filled(text: str, places: dict[str, Path]) -> str:
+    for name, path in places.items():
+        text = text.replace(f"{{{name}}}", str(path))
+    return text
+
+
+def test_the_page_has_every_verb_and_option() -> None:
+    page = PAGE.read_text().replace("\\-", "-")
+    options = {option for verb in verbs().values() for action in verb._actions for option in action.option_strings}
+    wanted = (
+        verbs().keys() | {option for option in options if option.startswith("--")} | {str(each) for each in Outcome}
+    )
+    assert {word for word in wanted if not re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", page)} == set()
+
+
+def test_the_page_has_every_exit_code() -> None:
+    section = PAGE.read_text().partition(".SH EXIT STATUS")[2].partition(".SH ")[0]
+    assert {int(code) for code in re.findall(r"^\.B (\d)$", section, re.MULTILINE)} == {int(code) for code in ExitCode}
+
+
+def test_the_page_is_well_formed() -> None:
+    done = subprocess.run(["groff", "-man", "-ww", "-z", PAGE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert __version__ in PAGE.read_text()
+
+
+def test_the_quick_verbs_import_no_prometheus() -> None:
+    script = "import sys; import kea_agent.cli, kea_agent.verbs.status; print('prometheus_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Which of Kea's log lines is the reason (kea.md, 5.2)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from kea_agent.journal import complaint, most_telling
+
+PLACE = "[kea-dhcp4.dhcp4/4203.140530740802048]"
+
+
+def line(severity: str, said: str) -> str:
+    return f"2026-11-20 20:33:08.140 {severity:<5} {PLACE} {said}\n"
+
+
+NOISE = line(
+    "INFO", "DHCP4_DYNAMIC_RECONFIGURATION initiate server reconfiguration using file: /etc/kea/kea-dhcp4.conf"
+)
+PARSER = "DHCP4_PARSER_FAIL failed to create or run parser for configuration element subnet4: bad pool"
+LOAD = "DHCP4_CONFIG_LOAD_FAIL configuration error using file: /etc/kea/kea-dhcp4.conf, reason: bad pool"
+UNRECOVERABLE = (
+    "DHCP4_CONFIG_UNRECOVERABLE_ERROR DHCPv4 server new configuration failed with an error which cannot be recovered"
+)
+FAIL = "DHCP4_DYNAMIC_RECONFIGURATION_FAIL dynamic server reconfiguration failed with file: /etc/kea/kea-dhcp4.conf"
+BIND = "DHCP_DDNS_QUEUE_MGR_START_ERROR application could not start DDNS queue manager: address in use"
+OPEN = "DHCPSRV_OPEN_SOCKET_FAIL failed to open socket: the interface d0 is down"
+RELOAD_ERROR = "DCTL_CFG_FILE_RELOAD_ERROR configuration reload failed: bad port"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], None),
+        ([NOISE], None),
+        ([f"ERROR {LOAD}\n", "INFO  COMMAND_RECEIVED Received command 'status-get'\n"], LOAD),
+        ([f"{LOAD}\n"], LOAD),
+        ([NOISE, line("ERROR", PARSER), line("FATAL", UNRECOVERABLE), line("ERROR", LOAD), line("FATAL", FAIL)], LOAD),
+        ([line("ERROR", PARSER), line("FATAL", FAIL)], PARSER),
+        ([line("FATAL", UNRECOVERABLE), line("FATAL", FAIL)], FAIL),
+        ([line("ERROR", BIND), line("INFO", "DCTL_CONFIG_COMPLETE server has completed configuration: X")], BIND),
+        ([line("WARN", OPEN), line("WARN", "DHCPSRV_NO_SOCKETS_OPEN no interface configured to listen")], OPEN),
+        ([line("ERROR", RELOAD_ERROR)], RELOAD_ERROR),
+        ([line("WARN", "COMMAND_PROCESS_ERROR2 Error while processing command: X")], "COMMAND_PROCESS_ERROR2 Error while processing command: X"),
+        # systemd's own words are no complaint of Kea's.
+        (["kea-dhcp4-server.service: Main process exited, code=killed, status=1/HUP\n", "ERROR ] \n"], None),
+        (["\ufffd\ufffd ERROR\n", line("ERROR", LOAD)], LOAD),
+    ],
+)  # fmt: skip
+def test_the_most_telling(lines: list[str], said: str | None) -> None:
+    assert most_telling("".join(lines)) == said
+
+
+def test_a_unit_that_never_was_has_said_nothing() -> None:
+    assert complaint("kea-agent-test-no-such.service", time.time()) is None

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The agent's own socket: real clients, real credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kea_agent.errors import AgentError
+from kea_agent.local import Handler, LocalServer, ask
+
+NOBODY = 65534
+CLIENT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    connection.sendall(b'{"verb": "reload"}\\n')
+    print(connection.makefile().readline(), end="")
+"""
+
+
+async def echo(request: dict[str, Any]) -> dict[str, Any]:
+    return {"heard": request}
+
+
+def serve(path: Path, client: Callable[[], Any], handle: Handler = echo, *, request_timeout: float = 5.0) -> Any:
+    """Run the server for as long as a client, in a thread of its own, speaks to it."""
+
+    async def run() -> Any:
+        server = LocalServer(path, handle, request_timeout=request_timeout)
+        await server.start()
+        try:
+            return await asyncio.to_thread(client)
+        finally:
+            server.stop()
+            await quiet()
+
+    return asyncio.run(run())
+
+
+async def quiet() -> None:
+    """Let the connections' tasks end."""
+    others: set[Awaitable[Any]] = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def raw(path: Path, request: bytes, *, end: bool = False) -> dict[str, Any]:
+    """Send bytes and return the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        connection.sendall(request)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as reader:
+            return dict(json.loads(reader.readline()))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agent.sock"
+
+
+def test_asking(path: Path) -> None:
+    request = {"verb": "reload", "daemons": ["dhcp4"], "path": "/etc/kea/gr\u00fc\u00df\udcfc"}
+    assert serve(path, lambda: ask(request, timeout=5, path=path)) == {"heard": request}
+
+
+def test_only_the_owner_may_connect_and_the_umask_is_as_it_was(path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        mode = serve(path, path.stat).st_mode
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(umask)
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_the_socket_is_taken_away(path: Path) -> None:
+    serve(path, lambda: None)
+    assert not path.exists()
+
+
+def test_what_a_killed_agent_left_is_replaced(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    assert serve(path, lambda: ask({}, timeout=5, path=path)) == {"heard": {}}
+
+
+def test_stopping_what_never_started(path: Path) -> None:
+    LocalServer(path, echo).stop()
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (b"garbage\n", "not one line of JSON"),
+        (b"\xff\xfe\n", "not one line of JSON"),
+        (b"\n", "not one line of JSON"),
+        (b"[" * 50_000 + b"\n", "not one line of JSON"),
+        (b'"' + b"x" * 200_000 + b'"\n', "not one line of JSON"),
+        (b"[1]\n", "the request is not a JSON object"),
+        (b"null\n", "the request is not a JSON object"),
+    ],
+)
+def test_requests_that_are_none(path: Path, request_: bytes, words: str) -> None:
+    assert words in serve(path, lambda: raw(path, request_))["error"]
+
+
+def test_a_request_cut_off(path: Path) -> None:
+    assert "not one line of JSON" in serve(path, lambda: raw(path, b'{"verb', end=True))["error"]
+
+
+def test_a_request_that_never_ends(path: Path) -> None:
+    answer = serve(path, lambda: raw(path, b'{"verb'), request_timeout=0.1)
+    assert answer == {"error": "no whole request within 0.1 s"}
+
+
+def test_a_client_that_goes_away_hurts_nobody(path: Path) -> None:
+    def rude() -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+        return ask({}, timeout=5, path=path)
+
+    assert serve(path, rude) == {"heard": {}}
+
+
+def test_a_refusal_reaches_the_client_as_an_error(path: Path) -> None:
+    async def refuse(request: dict[str, Any]) -> dict[str, Any]:
+        raise AgentError("no daemon is called dhcp5")
+
+    with pytest.raises(AgentError, match=r"^no daemon is called dhcp5$"):
+        serve(path, lambda: ask({}, timeout=5, path=path), refuse)
+
+
+@pytest.mark.parametrize("error", [ValueError("handler"), TimeoutError("handler")])
+def test_a_bug_in_the_handler_is_not_blamed_on_the_request(path: Path, error: Exception) -> None:
+    async def fail(request: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(AgentError, match="did not answer within 5 s"):
+        serve(path, lambda: ask({}, timeout=5, path=path), fail)
+
+
+def test_no_agent(path: Path) -> None:
+    with pytest.raises(AgentError, match="the agent is not running"):
+        ask({}, timeout=1, path=path)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with pytest.raises(AgentError, match="the agent is not running"):
+        ask({}, timeout=1, path=path)
+
+
+def test_an_agent_that_hangs(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(path))
+        hanging.listen()
+        started = time.monotonic()
+        with pytest.raises(AgentError, match=r"did not answer within 0\.1 s"):
+            ask({}, timeout=0.1, path=path)
+        assert time.monotonic() - started < 5
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """In a directory that everybody can enter."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory, "agent.sock")
+
+
+def as_nobody(path: Path) -> subprocess.CompletedProcess[str]:
+    command = ["/usr/bin/python3", "-I", "-S", "-c", CLIENT, str(path)]
+    return subprocess.run(
+        command, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_cannot_connect(open_path: Path) -> None:
+    assert "PermissionError" in serve(open_path, lambda: as_nobody(open_path)).stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_is_not_heard_even_if_the_mode_is_wrong(open_path: Path) -> None:
+    heard: list[dict[str, Any]] = []
+
+    async def listen(request: dict[str, Any]) -> dict[str, Any]:
+        heard.append(request)
+        return {}
+
+    def client() -> subprocess.CompletedProcess[str]:
+        open_path.chmod(0o666)
+        return as_nobody(open_path)
+
+    answer = json.loads(serve(open_path, client, listen).stdout)
+    reason = "may not ask the agent for anything: only root and the agent's own user"
+    assert answer == {"error": f"user {NOBODY} {reason}"}
+    assert heard == []

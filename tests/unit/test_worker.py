@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MPL-2.0
+"""When it is a daemon's turn; the pipeline here only counts its passes and ends them as told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kea_agent.daemons import DHCP4
+from kea_agent.errors import AgentError
+from kea_agent.outcome import DaemonStatus, Outcome, Pass
+from kea_agent.settings import GateSettings, Settings
+from kea_agent.settle import Settler
+from kea_agent.watch import Kind
+from kea_agent.worker import Worker
+
+QUICK = Settings(gate=GateSettings(retry_seconds=0.02, give_up_seconds=0.2))
+
+
+class CountingPipeline:
+    """What Worker needs of a Pipeline."""
+
+    def __init__(self, file: Path) -> None:
+        self.daemon = DHCP4
+        self.settings = QUICK
+        self.status = DaemonStatus("dhcp4", config_file=str(file))
+        self.end = (Outcome.APPLIED, False)
+        self.runs: list[bool] = []
+        self.during: Callable[[], object] = lambda: None
+
+    def run(self, *, settled: float, force: bool) -> tuple[Pass, bool]:
+        self.runs.append(force)
+        self.during()
+        return Pass(self.end[0], "because", 0.0), self.end[1]
+
+
+class Place:
+    """A worker that runs, its file, and what it published."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.pipeline = CountingPipeline(file)
+        self.published: list[Pass | None] = []
+        settler = Settler(quiet=0.01, unfinished=0.1, at_most=0.05)
+        self.worker = Worker(self.pipeline, settler, lambda _, done: self.published.append(done))  # type: ignore[arg-type]
+
+    def save(self, text: str) -> None:
+        self.file.write_text(text)
+        self.worker.hint(Kind.FINISHED, str(self.file))
+
+    async def until_runs(self, number: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.pipeline.runs) < number or self.worker.is_busy:
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def place(file: Path) -> AsyncIterator[Place]:
+    """A worker past its first turn."""
+    file.write_text("{}")
+    found = Place(file)
+    task = asyncio.create_task(found.worker.run())
+    await found.until_runs(1)
+    yield found
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def played(tmp_path: Path, scene: Callable[[Place], Awaitable[None]]) -> Place:
+    """Play a scene with a worker; returns the place as it is afterwards."""
+
+    async def play() -> Place:
+        async with place(tmp_path / "kea.conf") as found:
+            await scene(found)
+            return found
+
+    return asyncio.run(play())
+
+
+def test_new_bytes_are_a_turn_and_the_same_bytes_are_none(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.save("{ }")
+        await place.until_runs(2)
+        place.save("{ }")
+        place.save("{  }")
+        await place.until_runs(3)
+
+    assert len(played(tmp_path, scene).pipeline.runs) == 3
+
+
+def test_a_poll_finds_what_no_event_told(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.file.write_text("{ }")
+        place.worker.glance()
+        await place.until_runs(2)
+
+    played(tmp_path, scene)
+
+
+def test_the_same_file_is_looked_at_when_somebody_wants_it(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.worker.look()
+        await place.until_runs(2)
+        done = await place.worker.ask(force=True)
+        assert done.outcome is Outcome.APPLIED
+
+    assert played(tmp_path, scene).pipeline.runs == [False, False, True]
+
+
+def test_a_hash_that_no_pass_brought_is_looked_at_once(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        for _ in range(3):
+            place.worker.notice("C0FFEE")
+            await place.until_runs(2)
+
+    assert len(played(tmp_path, scene).pipeline.runs) == 2
+
+
+def test_who_asked_is_not_left_waiting(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with place(tmp_path / "kea.conf") as found:
+            given_up = asyncio.create_task(found.worker.ask(force=False))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await found.until_runs(2)
+            waiting = asyncio.create_task(found.worker.ask(force=False))
+            await asyncio.sleep(0)
+        with pytest.raises(AgentError, match="stopped looking"):
+            await waiting
+
+    asyncio.run(play())
+
+
+def test_a_file_that_changes_during_its_pass_gets_another(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.pipeline.during = lambda: place.file.write_text(f"{{{' ' * min(len(place.pipeline.runs), 3)}}}")
+        place.worker.look()
+        await place.until_runs(3)
+
+    played(tmp_path, scene)
+
+
+def test_a_deferral_is_tried_again_and_told_once(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.pipeline.end = (Outcome.DEFERRED, True)
+        place.save("{ }")
+        await place.until_runs(4)
+        assert place.pipeline.status.retry_at is not None
+        place.pipeline.end = (Outcome.APPLIED, False)
+        await place.until_runs(5)
+
+    told = [done.outcome for done in played(tmp_path, scene).published if done]
+    assert told == [Outcome.APPLIED, Outcome.DEFERRED, Outcome.APPLIED]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.UNCHANGED])
+def test_the_same_verdict_on_the_same_bytes_is_told_once(tmp_path: Path, outcome: Outcome) -> None:
+    async def scene(place: Place) -> None:
+        place.pipeline.end = (outcome, False)
+        for runs in (2, 3):
+            place.worker.look()
+            await place.until_runs(runs)
+        place.save("{ }")
+        await place.until_runs(4)
+
+    told = [done.outcome for done in played(tmp_path, scene).published if done]
+    assert told == [Outcome.APPLIED, outcome, outcome]
+
+
+def test_a_deferral_does_not_go_on_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(place: Place) -> None:
+        place.pipeline.end = (Outcome.DEFERRED, True)
+        place.save("{ }")
+        async with asyncio.timeout(5):
+            while "gave up" not in caplog.text:
+                await asyncio.sleep(0.01)
+        runs = len(place.pipeline.runs)
+        await asyncio.sleep(0.1)
+        assert len(place.pipeline.runs) == runs
+        place.save("{  }")
+        await place.until_runs(runs + 2)
+
+    played(tmp_path, scene)
+    assert "kea-agent reload dhcp4" in caplog.text
