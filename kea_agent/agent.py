@@ -26,7 +26,7 @@ from kea_agent.errors import AgentError, BusError, ControlError
 from kea_agent.local import LocalServer
 from kea_agent.metrics import AgentMetrics, WatchCounters
 from kea_agent.notify import Notifier
-from kea_agent.outcome import DaemonStatus, Pass
+from kea_agent.outcome import DaemonStatus, Pass, Urge
 from kea_agent.pipeline import Pipeline
 from kea_agent.settle import Settler
 from kea_agent.store import Store
@@ -314,8 +314,7 @@ class Agent:
             raise AgentError("`daemons` is not a list of names")
         if unknown := [name for name in names if name not in self._workers]:
             raise AgentError(f"not looked after: {', '.join(unknown)}")
-        force = request.get("force") is True
-        passes = await asyncio.gather(*(self._workers[name].ask(force=force) for name in names))
+        passes = await asyncio.gather(*(self._workers[name].ask(_urge(request)) for name in names))
         return {"results": {name: _as_json(done) for name, done in zip(names, passes, strict=True)}}
 
     # -- the web
@@ -345,6 +344,12 @@ class Agent:
 
 def _unit_of(status: DaemonStatus) -> tuple[str | None, str | None, int | None]:
     return status.unit, status.unit_state, status.main_pid
+
+
+def _urge(request: Mapping[str, Any]) -> Urge:
+    if request.get("force") is True:
+        return Urge.FORCE
+    return Urge.AGAIN if request.get("again") is True else Urge.IF_NEEDED
 
 
 def _as_json(done: Pass) -> dict[str, Any]:

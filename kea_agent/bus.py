@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -115,7 +116,21 @@ class Bus:
 
     def reload_unit(self, name: str) -> str:
         """Queue a reload job and return its path; raises NoReloadError where there is no ExecReload."""
-        return _text(self._manager("ReloadUnit", name, name, "replace").body)
+        return self.job("ReloadUnit", name)
+
+    def job(self, method: str, name: str) -> str:
+        """Queue a job (`StartUnit`, `StopUnit`, `ReloadUnit`) and return its path."""
+        return _text(self._manager(method, name, name, "replace").body)
+
+    def wait_for_job(self, path: str, timeout: float) -> str:
+        """The result of a job, waited for (seconds), or `timeout`; for commands, which have nothing else to do."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            if result := self.take_finished_jobs().get(path):
+                return result
+            select.select([self.fd], [], [], left)
+            self.drain()
+        return "timeout"
 
     def kill_main(self, name: str, signal_number: int) -> None:
         """Send a signal to the unit's main process."""

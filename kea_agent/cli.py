@@ -16,7 +16,12 @@ from kea_agent.errors import AgentError, ExitCode, SettingsError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns its exit code (errors.ExitCode)."""
-    arguments = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["keactrl"]:
+        from kea_agent.keactrl.main import main as keactrl  # noqa: PLC0415 - its arguments are its own business
+
+        return keactrl(words[1:])
+    arguments = parser().parse_args(words)
     try:
         return int(importlib.import_module(f"kea_agent.verbs.{arguments.verb}").main(arguments))
     except SettingsError as error:
@@ -61,6 +66,7 @@ def _check(verb: argparse.ArgumentParser) -> None:
 
 def _reload(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("daemons", nargs="*", metavar="DAEMON", choices=[[], *BY_NAME], help="default: all installed")
+    verb.add_argument("--again", action="store_true", help="also if it runs already")
     verb.add_argument("--force", action="store_true", help="also if it runs already, or the HA partner is away")
     verb.add_argument("--json", action="store_true", help="the machine form")
 

@@ -10,6 +10,7 @@ AgentError              what was tried, on what, why it failed, what still holds
  ├─ BusError            systemd could not be asked: look at D-Bus
  │   ├─ DeniedError     systemd refused: look at the polkit rule
  │   └─ NoReloadError   the unit cannot reload: signal its main process
+ ├─ NoAgentError        the agent is not running: start it
  └─ WatchError          the kernel gave no inotify watch: look at the limits
 """
 
@@ -59,6 +60,10 @@ class DeniedError(BusError):
 
 class NoReloadError(BusError):
     """The unit has no way to reload; its main process can still be signalled."""
+
+
+class NoAgentError(AgentError):
+    """Nobody listens on the agent's socket."""
 
 
 class WatchError(AgentError):

@@ -23,14 +23,13 @@ _TELLING = (
 
 def complaint(unit: str, since: float) -> str | None:
     """Kea's most telling complaint since a Unix time, None where there is none or the journal cannot be read."""
-    command = ["journalctl", "--unit", unit, "--since", f"@{since:.3f}", "--output", "cat", "--no-pager", "--quiet"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=_TIMEOUT, check=False, env={"PATH": "/usr/bin:/bin"}
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return most_telling(done.stdout.decode(errors="replace"))
+    return most_telling(_written(since, "--unit", unit))
+
+
+def last_error(unit: str, since: float) -> str | None:
+    """The last thing of priority `err` or worse that a unit's own processes wrote since a Unix time."""
+    lines = _written(since, "--priority", "err", f"_SYSTEMD_UNIT={unit}").splitlines()
+    return lines[-1] if lines else None
 
 
 def most_telling(output: str) -> str | None:
@@ -39,3 +38,15 @@ def most_telling(output: str) -> str | None:
     telling = [each["said"] for name in _TELLING for each in messages if name in each["id"]]
     complaints = [each["said"] for each in messages if _SEVERITY.search(each["before"])]
     return next((said.strip() for said in telling or complaints[-1:]), None)
+
+
+def _written(since: float, *selection: str) -> str:
+    command = ["journalctl", "--since", f"@{since:.3f}", "--output", "cat", "--no-pager", "--quiet"]
+    environment = {"PATH": "/usr/bin:/bin"}
+    try:
+        done = subprocess.run(
+            [*command, *selection], capture_output=True, timeout=_TIMEOUT, check=False, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace")

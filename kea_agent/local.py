@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from kea_agent.errors import AgentError
+from kea_agent.errors import AgentError, NoAgentError
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def ask(request: dict[str, Any], *, timeout: float, path: Path = SOCKET) -> dict
     except PermissionError as error:
         raise AgentError(f"{path}: only root and the agent's own user may ask the agent; try sudo") from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise AgentError(f"{path}: the agent is not running; try: systemctl start kea-agent") from error
+        raise NoAgentError(f"{path}: the agent is not running; try: systemctl start kea-agent") from error
     except (OSError, ValueError) as error:
         raise AgentError(f"{path}: the agent did not answer within {timeout:g} s: {error}") from error
     if "error" in answer:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from kea_agent.errors import ExitCode
 
@@ -33,6 +33,14 @@ _EXIT_CODES = {
     Outcome.RECOVERED: ExitCode.BROKEN,
     Outcome.BROKEN: ExitCode.BROKEN,
 }
+
+
+class Urge(IntEnum):
+    """How much a pass is wanted: AGAIN also reloads what runs already, FORCE even while HA or a link says not now."""
+
+    IF_NEEDED = 0
+    AGAIN = 1
+    FORCE = 2
 
 
 class Stage(StrEnum):

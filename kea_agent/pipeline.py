@@ -23,7 +23,7 @@ from kea_agent.control import Channel, SilentError
 from kea_agent.daemons import Daemon
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError, ConfigError, ControlError, DeniedError
-from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage
+from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage, Urge
 from kea_agent.settings import Settings
 from kea_agent.store import Store
 from kea_agent.units import Unit
@@ -88,24 +88,23 @@ class Pipeline:
         configured = self.settings.daemon[self.daemon.name].config_file
         return configured or (unit and unit.config_file) or self.daemon.config_path
 
-    def run(self, *, settled: float = 0.0, force: bool = False) -> tuple[Pass, bool]:
+    def run(self, *, settled: float = 0.0, urge: Urge = Urge.IF_NEEDED) -> tuple[Pass, bool]:
         """One pass; returns it, and whether it is a deferral to be tried again.
 
-        `settled`: seconds since the first sign of the change. `force`: reload also what runs already, and although
-        the HA partner could not take over.
+        `settled`: seconds since the first sign of the change.
         """
         self._seconds = {Stage.SETTLE: settled}
-        unit, finding = self._advance_unless_superseded(force)
+        unit, finding = self._advance_unless_superseded(urge)
         done = Pass(finding.outcome, finding.reason, time.time(), dict(self._seconds))
         self._conclude(unit, finding, done)
         return done, finding.retry
 
-    def _advance_unless_superseded(self, force: bool) -> tuple[Unit | None, Finding]:
+    def _advance_unless_superseded(self, urge: Urge) -> tuple[Unit | None, Finding]:
         unit: Unit | None = None
         for _ in range(_MAX_ROUNDS):
             try:
                 unit = self._systemd.unit()
-                return unit, self._advance(unit, force)
+                return unit, self._advance(unit, urge)
             except _SupersededError as event:
                 logger.info("%s: %s; starting over", self.daemon.name, event)
             except AgentError as error:
@@ -113,14 +112,14 @@ class Pipeline:
         reason = f"the file or the server kept changing while it was being checked; {UNTOUCHED}"
         return unit, Finding(Outcome.DEFERRED, reason, retry=True)
 
-    def _advance(self, unit: Unit | None, force: bool) -> Finding:
+    def _advance(self, unit: Unit | None, urge: Urge) -> Finding:
         if unit is None:
             return Finding(Outcome.DEFERRED, f"no unit of {self.daemon.name} is installed")
         with self._timed(Stage.READ):
             candidate = self._read(unit)
-        if not force and (already := self._runs_already(candidate)):
+        if urge is Urge.IF_NEEDED and (already := self._runs_already(candidate)):
             return already
-        if candidate.document.digest == self._held and (obstacle := self._timed_gate(candidate, force)):
+        if candidate.document.digest == self._held and (obstacle := self._timed_gate(candidate, urge)):
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
         with self._timed(Stage.CHECK):
             verdict = self._check(candidate)
@@ -128,7 +127,7 @@ class Pipeline:
             raise verdict.problem
         if verdict.could_not:
             return Finding(Outcome.DEFERRED, f"{verdict.could_not}; {UNTOUCHED}", retry=True)
-        if obstacle := self._timed_gate(candidate, force):
+        if obstacle := self._timed_gate(candidate, urge):
             self._held = candidate.document.digest
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
         return self._reload_and_verify(candidate)
@@ -181,17 +180,17 @@ class Pipeline:
             logger.debug("%s: %s", candidate.document.path, warning)
         return verdict
 
-    def _timed_gate(self, candidate: Candidate, force: bool) -> gate.Obstacle | None:
+    def _timed_gate(self, candidate: Candidate, urge: Urge) -> gate.Obstacle | None:
         with self._timed(Stage.GATE):
-            return self._gate(candidate, force)
+            return self._gate(candidate, is_forced=urge is Urge.FORCE)
 
-    def _gate(self, candidate: Candidate, force: bool) -> gate.Obstacle | None:
+    def _gate(self, candidate: Candidate, *, is_forced: bool) -> gate.Obstacle | None:
         obstacle = gate.unit_obstacle(candidate.unit) or candidate.obstacle
         if obstacle is None and candidate.running:
             obstacle = gate.lease_cleanup_obstacle(candidate.running.status)
-        if obstacle is None and candidate.running and self.settings.gate.ha == "hold" and not force:
+        if obstacle is None and candidate.running and self.settings.gate.ha == "hold" and not is_forced:
             obstacle = None if self._is_deaf(candidate) else gate.ha_obstacle(candidate.running.status)
-        if obstacle is None and not force:
+        if obstacle is None and not is_forced:
             obstacle = gate.link_obstacle(self._interfaces_at_stake(candidate))
         return obstacle
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from kea_agent import keaconf
 from kea_agent.errors import AgentError
-from kea_agent.outcome import Outcome, Pass
+from kea_agent.outcome import Outcome, Pass, Urge
 from kea_agent.pipeline import Pipeline
 from kea_agent.settle import Settler
 from kea_agent.watch import Kind
@@ -30,7 +30,7 @@ _LEVELS = {
 # What is told and counted once for the same bytes and the same reason.
 _QUIET = {Outcome.UNCHANGED, Outcome.REJECTED, Outcome.DEFERRED}
 
-_Asked = tuple[bool, "asyncio.Future[Pass]"]
+_Asked = tuple[Urge, "asyncio.Future[Pass]"]
 
 
 class Worker:
@@ -83,10 +83,10 @@ class Worker:
             self._noticed = running_hash
             self.look()
 
-    async def ask(self, *, force: bool) -> Pass:
+    async def ask(self, urge: Urge) -> Pass:
         """Take a turn because somebody asked for it, and say how it ended."""
         answer: asyncio.Future[Pass] = self._loop.create_future()
-        self._asked.append((force, answer))
+        self._asked.append((urge, answer))
         self._wake.set()
         return await answer
 
@@ -142,8 +142,8 @@ class Worker:
             return None, False
         if not is_same_file:
             self._deferred_since = None
-        force = any(force for force, _ in asked)
-        done, is_to_be_retried = await asyncio.to_thread(self.pipeline.run, settled=settled, force=force)
+        urge = max((urge for urge, _ in asked), default=Urge.IF_NEEDED)
+        done, is_to_be_retried = await asyncio.to_thread(self.pipeline.run, settled=settled, urge=urge)
         is_news = not (is_same_file and self._is_repetition(done))
         self._plan_retry(is_to_be_retried)
         self._last = done

@@ -15,7 +15,7 @@ _TIMEOUT = 600.0
 
 def main(arguments: argparse.Namespace) -> int:
     """Print how each pass ended; exits with the worst of them."""
-    request = {"verb": "reload", "daemons": arguments.daemons, "force": arguments.force}
+    request = {"verb": "reload", "daemons": arguments.daemons, "again": arguments.again, "force": arguments.force}
     results = local.ask(request, timeout=_TIMEOUT)["results"]
     if arguments.json:
         print(json.dumps(results, indent=1))

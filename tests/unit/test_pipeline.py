@@ -15,7 +15,7 @@ from fakes import NEW_HASH, FakeKea, silent
 
 from kea_agent.daemons import DDNS, DHCP4, Daemon
 from kea_agent.errors import BusError, DeniedError
-from kea_agent.outcome import Outcome, Stage
+from kea_agent.outcome import Outcome, Stage, Urge
 from kea_agent.pipeline import Pipeline
 from kea_agent.settings import CheckSettings, ControlSettings, GateSettings, ReloadSettings, Settings, VerifySettings
 from kea_agent.store import Store
@@ -106,8 +106,8 @@ class Host:
         socket = f'"control-socket": {{ "socket-type": "unix", "socket-name": "{self.directory}/control" }}'
         self.file.write_text(f'{{ {comment} "{self.daemon.root_key}": {{ {own}, {socket} {extra} }} }}\n')
 
-    def run(self, *, force: bool = False) -> tuple[Outcome, str, bool]:
-        done, is_to_be_retried = self.pipeline.run(settled=0.01, force=force)
+    def run(self, urge: Urge = Urge.IF_NEEDED) -> tuple[Outcome, str, bool]:
+        done, is_to_be_retried = self.pipeline.run(settled=0.01, urge=urge)
         return done.outcome, done.reason, is_to_be_retried
 
     def reload(self) -> None:
@@ -155,6 +155,12 @@ def test_a_good_file_is_applied(host: Host) -> None:
     assert status.last
     assert set(status.last.seconds) == set(Stage)
     assert (host.systemd.reloads, host.checks) == (1, 1)
+
+
+def test_what_runs_already_is_reloaded_for_whoever_asks_again(host: Host) -> None:
+    host.run()
+    assert host.run(Urge.AGAIN)[0] is Outcome.APPLIED
+    assert host.systemd.reloads == 2
 
 
 def test_a_restarted_agent_knows_what_runs(host: Host) -> None:
@@ -288,7 +294,8 @@ def test_the_partner_has_to_be_there(host: Host) -> None:
     assert "not in touch with its HA partner" in reason
     host.run()
     assert host.checks == 1, "a file that waits at the gate is checked once"
-    assert host.run(force=True)[0] is Outcome.APPLIED
+    assert host.run(Urge.AGAIN)[0] is Outcome.DEFERRED, "whoever asks for a reload does not ask for an outage"
+    assert host.run(Urge.FORCE)[0] is Outcome.APPLIED
 
 
 @with_dhcp4

@@ -12,7 +12,7 @@ import pytest
 
 from kea_agent.daemons import DHCP4
 from kea_agent.errors import AgentError
-from kea_agent.outcome import DaemonStatus, Outcome, Pass
+from kea_agent.outcome import DaemonStatus, Outcome, Pass, Urge
 from kea_agent.settings import GateSettings, Settings
 from kea_agent.settle import Settler
 from kea_agent.watch import Kind
@@ -29,11 +29,11 @@ class CountingPipeline:
         self.settings = QUICK
         self.status = DaemonStatus("dhcp4", config_file=str(file))
         self.end = (Outcome.APPLIED, False)
-        self.runs: list[bool] = []
+        self.runs: list[Urge] = []
         self.during: Callable[[], object] = lambda: None
 
-    def run(self, *, settled: float, force: bool) -> tuple[Pass, bool]:
-        self.runs.append(force)
+    def run(self, *, settled: float, urge: Urge) -> tuple[Pass, bool]:
+        self.runs.append(urge)
         self.during()
         return Pass(self.end[0], "because", 0.0), self.end[1]
 
@@ -105,10 +105,10 @@ def test_the_same_file_is_looked_at_when_somebody_wants_it(tmp_path: Path) -> No
     async def scene(place: Place) -> None:
         place.worker.look()
         await place.until_runs(2)
-        done = await place.worker.ask(force=True)
+        done = await place.worker.ask(Urge.FORCE)
         assert done.outcome is Outcome.APPLIED
 
-    assert played(tmp_path, scene).pipeline.runs == [False, False, True]
+    assert played(tmp_path, scene).pipeline.runs == [Urge.IF_NEEDED, Urge.IF_NEEDED, Urge.FORCE]
 
 
 def test_a_hash_that_no_pass_brought_is_looked_at_once(tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ def test_a_hash_that_no_pass_brought_is_looked_at_once(tmp_path: Path) -> None:
 def test_who_asked_is_not_left_waiting(tmp_path: Path) -> None:
     async def play() -> None:
         async with place(tmp_path / "kea.conf") as found:
-            given_up = asyncio.create_task(found.worker.ask(force=False))
+            given_up = asyncio.create_task(found.worker.ask(Urge.IF_NEEDED))
             await asyncio.sleep(0)
             given_up.cancel()
             await found.until_runs(2)
-            waiting = asyncio.create_task(found.worker.ask(force=False))
+            waiting = asyncio.create_task(found.worker.ask(Urge.IF_NEEDED))
             await asyncio.sleep(0)
         with pytest.raises(AgentError, match="stopped looking"):
             await waiting

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Daemons without systemd: their PID files, as the script reads them and Kea writes them, and signals.
+
+Kea names its PID file after its configuration file and its binary (src/lib/process/daemon.cc, makePIDFileName).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kea_agent import proc
+
+_PID = re.compile(r"\s*\+?(\d{1,10})\s*", re.ASCII)
+_COMM_LENGTH = 15  # the kernel cuts names there (proc(5))
+
+
+def pid_directory(prefix: str, environ: Mapping[str, str]) -> str:
+    """Where Kea keeps PID files: KEA_PIDFILE_DIR, even an empty one, else /run/kea, or below a source build's prefix."""
+    run = "/run" if prefix == "/usr" else f"{prefix}/var/run"
+    return environ.get("KEA_PIDFILE_DIR", f"{run}/kea")
+
+
+def pid_file(directory: str, config_file: str, binary: str) -> str:
+    """The PID file of a daemon; the configuration's name loses its last extension."""
+    name = config_file.rpartition("/")[2]
+    stem = name.rpartition(".")[0] if "." in name else name
+    return f"{directory}/{stem}.{binary}.pid"
+
+
+def running(path: str, binary: str) -> int:
+    """The PID in the file if that process is this daemon, else 0.
+
+    The script takes any live process for the daemon; a PID that was given to another program is a stale file.
+    Raises PermissionError where the file cannot be read: then it is not known.
+    """
+    try:
+        found = _PID.fullmatch(Path(path).read_bytes().decode("ascii", "replace"))
+    except PermissionError:
+        raise
+    except OSError:
+        return 0
+    pid = int(found[1]) if found else 0
+    return pid if pid and proc.command_name(pid) == binary[:_COMM_LENGTH] and proc.is_alive(pid) else 0
+
+
+def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Start a daemon in the background as `sh` does: no input, and not ended by Ctrl-C. Raises OSError."""
+    for keyboard in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(keyboard, signal.SIG_IGN)
+    no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    os.posix_spawnp(argv[0], [*argv], environ, file_actions=[no_input], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])

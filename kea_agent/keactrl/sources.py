@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Where keactrl's answers come from: keactrl.conf as for the script, or, on packaged Kea, systemd's units.
+
+A variable is looked up when the script would, so that one that is missing ends the command at the same place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from kea_agent.keactrl import processes
+from kea_agent.keactrl.conf import Conf
+from kea_agent.keactrl.servers import Installation, Server
+from kea_agent.keactrl.systemd import AgentView, Units
+from kea_agent.units import Unit
+
+_DISABLED = ("disabled", "masked", "masked-runtime", "bad", "")
+
+
+class Source(Protocol):
+    """What the commands ask. Raises MissingVariableError (keactrl.conf), BusError (units)."""
+
+    @property
+    def label(self) -> str: ...
+    def binary(self, server: Server) -> str: ...
+    def config_file(self, server: Server) -> str: ...
+    def options(self, server: Server) -> str: ...
+    def is_enabled(self, server: Server) -> bool: ...
+    def is_verbose(self) -> bool: ...
+    def is_installed(self, server: Server) -> bool: ...
+    def unit(self, server: Server) -> Unit | None: ...
+    def pid(self, server: Server) -> int: ...
+    def pid_file(self, server: Server) -> str: ...
+
+
+class ConfSource:
+    """keactrl.conf answers; a unit counts for a server only if it runs the same binary on the same file."""
+
+    def __init__(self, conf: Conf, kea: Installation, units: Units, environ: Mapping[str, str]) -> None:
+        self._conf = conf
+        self._kea = kea
+        self._units = units
+        self._directory = processes.pid_directory(conf["prefix"], environ)
+
+    @property
+    def label(self) -> str:
+        return self._conf.path
+
+    def binary(self, server: Server) -> str:
+        return self._conf[server.binary_variable]
+
+    def config_file(self, server: Server) -> str:
+        return self._conf[server.config_variable]
+
+    def options(self, server: Server) -> str:
+        return self._conf.get(server.options_variable) if self._kea.has_server_options else ""
+
+    def is_enabled(self, server: Server) -> bool:
+        return self._conf.get(server.name).lower() == "yes"
+
+    def is_verbose(self) -> bool:
+        return self._conf["kea_verbose"] == "yes"
+
+    def is_installed(self, server: Server) -> bool:
+        return True
+
+    def unit(self, server: Server) -> Unit | None:
+        unit = self._units.of(server)
+        wanted = (self.binary(server), self.config_file(server))
+        return unit if unit and unit.argv and _same((unit.argv[0], unit.config_file or ""), wanted) else None
+
+    def pid_file(self, server: Server) -> str:
+        return processes.pid_file(self._directory, self.config_file(server), Path(self.binary(server)).name)
+
+    def pid(self, server: Server) -> int:
+        return processes.running(self.pid_file(server), Path(self.binary(server)).name)
+
+
+class UnitSource:
+    """The packaged case: systemd's units and the agent's word, D-Bus only for what they do not say."""
+
+    label = "none, systemd's units are used"
+
+    def __init__(self, kea: Installation, units: Units, view: AgentView, environ: Mapping[str, str]) -> None:
+        self._kea = kea
+        self._units = units
+        self._view = view
+        self._directory = processes.pid_directory("/usr", environ)
+
+    def binary(self, server: Server) -> str:
+        return self._kea.binary(server.binary) or f"/usr/sbin/{server.binary}"
+
+    def config_file(self, server: Server) -> str:
+        if known := self._view.config_file(server):
+            return known
+        unit = self.unit(server)
+        return (unit and unit.config_file) or server.config_path
+
+    def options(self, server: Server) -> str:
+        """What the unit's ExecStart has behind the file."""
+        unit = self.unit(server)
+        words = list(unit.argv[1:]) if unit else []
+        return " ".join(words[words.index("-c") + 2 :]) if "-c" in words else " ".join(words)
+
+    def is_enabled(self, server: Server) -> bool:
+        """What `systemctl is-enabled` says of the unit."""
+        return self._units.file_state(server) not in _DISABLED
+
+    def is_verbose(self) -> bool:
+        return False
+
+    def is_installed(self, server: Server) -> bool:
+        return self._kea.binary(server.binary) is not None
+
+    def unit(self, server: Server) -> Unit | None:
+        return self._units.of(server)
+
+    def pid_file(self, server: Server) -> str:
+        return processes.pid_file(self._directory, self.config_file(server), server.binary)
+
+    def pid(self, server: Server) -> int:
+        try:
+            found = processes.running(self.pid_file(server), server.binary)
+        except PermissionError:
+            found = 0
+        return found or self._units.pid_in_cgroup(server)
+
+
+def _same(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    return all(os.path.realpath(a) == os.path.realpath(b) for a, b in zip(one, other, strict=True))

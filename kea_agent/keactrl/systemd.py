@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What keactrl knows of systemd and the agent: cheaply from the kernel and the agent's status, else over D-Bus."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kea_agent import proc
+from kea_agent.keactrl.servers import Server
+
+if TYPE_CHECKING:
+    from kea_agent.bus import Bus
+    from kea_agent.units import Unit
+
+STATUS_FILE = Path("/run/kea-agent/status.json")
+BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+_SLICES = ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice", "/sys/fs/cgroup/unified/system.slice")
+
+
+class AgentView:
+    """What the running agent has written down; empty without one."""
+
+    def __init__(self, path: Path = STATUS_FILE) -> None:
+        self._path = path
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """status.json, or nothing."""
+        with suppress(OSError, ValueError):
+            found = json.loads(self._path.read_bytes())
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def of(self, server: Server) -> dict[str, Any]:
+        """What it says of one daemon."""
+        found = self.document.get("daemons", {}).get(server.daemon.name if server.daemon else "", {})
+        return found if isinstance(found, dict) else {}
+
+    def config_file(self, server: Server) -> str | None:
+        """The daemon's configuration file, where there is a unit of it."""
+        found = self.of(server)
+        return str(found["config_file"]) if found.get("unit") and found.get("config_file") else None
+
+
+class Units:
+    """The units of the servers; the bus is connected to when somebody asks for more than the kernel says.
+
+    Raises BusError when systemd runs this host and D-Bus does not answer.
+    """
+
+    @cached_property
+    def bus(self) -> Bus:
+        """The connection."""
+        from kea_agent.bus import Bus  # noqa: PLC0415 - `status` does without
+
+        return Bus()
+
+    def of(self, server: Server) -> Unit | None:
+        """The unit as it is now; None where there is none, or no systemd."""
+        from kea_agent import units  # noqa: PLC0415 - `status` does without
+
+        if server.daemon is None or not BOOTED.exists():
+            return None
+        unit = units.discover(self.bus, server.daemon)
+        return unit if unit and unit.load_state in ("loaded", "masked") else None
+
+    def file_state(self, server: Server) -> str:
+        """What `systemctl is-enabled` would say, empty where there is no unit."""
+        unit = self.of(server)
+        return str(self.bus.get(unit.path, "Unit", "UnitFileState", "s")) if unit else ""
+
+    def pid_in_cgroup(self, server: Server) -> int:
+        """The daemon's process in the control group of its unit, 0 where there is none: readable by everybody."""
+        names = server.daemon.unit_names if server.daemon else ()
+        for file in (Path(base, name, "cgroup.procs") for base in _SLICES for name in names):
+            for pid in _pids(file):
+                if proc.command_name(pid) == server.binary[:15]:
+                    return pid
+        return 0
+
+
+def _pids(file: Path) -> list[int]:
+    try:
+        return [int(word) for word in file.read_text().split()]
+    except (OSError, ValueError):
+        return []
