@@ -15,6 +15,7 @@ from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError, DeniedError, NoAgentError
 from kea_agent.outcome import Outcome
 
+_RIGHT = "org.freedesktop.systemd1.manage-units"
 _JOB_TIMEOUT = 120.0  # systemd gives a unit 90 s to stop
 _START_TIMEOUT = 30.0
 _PASS_TIMEOUT = 600.0
@@ -84,7 +85,8 @@ def _job(bus: Bus, unit: units.Unit, method: str, why: Callable[[], str | None] 
     try:
         result = bus.wait_for_job(bus.job(method, unit.name), _JOB_TIMEOUT)
     except DeniedError as error:
-        raise FailedError(f"user {_user(os.geteuid())} may not do that ({error}): do it as root") from error
+        right = f"user {_user(os.geteuid())} lacks polkit's right {_RIGHT} for {unit.name}"
+        raise FailedError(f"{right}: do it as root") from error
     except BusError as error:
         raise FailedError(f"{error}; nothing was done") from error
     if result != "done":

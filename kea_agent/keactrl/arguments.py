@@ -6,19 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from kea_agent.keactrl.errors import RefusedError
 from kea_agent.keactrl.servers import Installation
 
 COMMANDS = ("start", "stop", "reload", "status", "version")
 _ALL = "all"
 _NO_SERVERS = "servers not specified"
-
-
-class RefusedError(Exception):
-    """A command line that the script refuses with exit code 1; `usage` follows where the script prints it."""
-
-    def __init__(self, message: str, usage: str = "") -> None:
-        super().__init__(message)
-        self.usage = usage
 
 
 @dataclass(frozen=True)

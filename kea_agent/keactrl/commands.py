@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from kea_agent.errors import AgentError
+from kea_agent.errors import AgentError, BusError
 from kea_agent.keactrl import actions, processes, say
 from kea_agent.keactrl.actions import FailedError
 from kea_agent.keactrl.arguments import Arguments
@@ -56,15 +56,17 @@ class Commands:
     def _each(self, prepare: Callable[[Server], T], act: Callable[[Server, T], None]) -> bool:
         worked = True
         for server in self._kea.servers:
-            # The script expands the variables of every server, whichever the command is for.
-            prepared = prepare(server)
             if self._arguments.includes(server.name):
-                worked &= self._worked(partial(act, server, prepared))
+                worked &= self._worked(prepare, act, server)
+            else:
+                # The script expands the variables of every server, whichever the command is for.
+                with suppress(BusError):
+                    prepare(server)
         return worked
 
-    def _worked(self, act: Callable[[], None]) -> bool:
+    def _worked(self, prepare: Callable[[Server], T], act: Callable[[Server, T], None], server: Server) -> bool:
         try:
-            act()
+            act(server, prepare(server))
         except (FailedError, AgentError, OSError) as error:
             say.error(f"{self._arguments.command.capitalize()} failed, {error}")
             return False

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kea_agent.errors import ConfigError
+from kea_agent.keactrl.errors import MissingVariableError
 
 MAX_BYTES = 1 << 20
 
@@ -24,14 +25,6 @@ _ESCAPE = re.compile(r"\\(\n|[^\n])")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _QUOTED = re.compile(r'[^"\\$`\x00]+')
 _WORD_END = re.compile(r"[ \t\n]|\Z")
-
-
-class MissingVariableError(Exception):
-    """A variable that is needed is not in keactrl.conf; the script's `set -u` ends there with exit code 2."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
 
 
 class Conf:

@@ -6,14 +6,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kea_agent.errors import ConfigError
-from kea_agent.keactrl import conf, report, say
-from kea_agent.keactrl.arguments import COMMANDS, Arguments, RefusedError, parse, usage
-from kea_agent.keactrl.conf import Conf, MissingVariableError
+from kea_agent.keactrl import report, say
+from kea_agent.keactrl.arguments import COMMANDS, Arguments, parse, usage
+from kea_agent.keactrl.errors import MissingVariableError, RefusedError
 from kea_agent.keactrl.servers import CTRL_AGENT, NETCONF, Installation
 from kea_agent.keactrl.sources import ConfSource, Source, UnitSource
 from kea_agent.keactrl.systemd import BOOTED, AgentView, Units
+
+if TYPE_CHECKING:
+    from kea_agent.keactrl.conf import Conf
 
 _OK, _ERROR, _MISSING_VARIABLE = 0, 1, 2
 
@@ -65,6 +69,8 @@ def _source(
 ) -> Source:
     path = arguments.conf_path or kea.conf_path
     if os.path.isfile(path):
+        from kea_agent.keactrl import conf  # noqa: PLC0415 - packaged Kea has none
+
         found = conf.read(path, kea.prefix, environ)
         _check(found, kea)
         return ConfSource(found, kea, units, environ)

@@ -7,14 +7,13 @@ Kea names its PID file after its configuration file and its binary (src/lib/proc
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kea_agent import proc
 
-_PID = re.compile(r"\s*\+?(\d{1,10})\s*", re.ASCII)
+_PID_DIGITS = 10
 _COMM_LENGTH = 15  # the kernel cuts names there (proc(5))
 
 
@@ -38,12 +37,12 @@ def running(path: str, binary: str) -> int:
     Raises PermissionError where the file cannot be read: then it is not known.
     """
     try:
-        found = _PID.fullmatch(Path(path).read_bytes().decode("ascii", "replace"))
+        text = Path(path).read_bytes().strip()
     except PermissionError:
         raise
     except OSError:
         return 0
-    pid = int(found[1]) if found else 0
+    pid = int(text) if text.isdigit() and len(text) < _PID_DIGITS else 0
     return pid if pid and proc.command_name(pid) == binary[:_COMM_LENGTH] and proc.is_alive(pid) else 0
 
 

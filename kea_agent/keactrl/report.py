@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
@@ -32,6 +31,8 @@ def as_text(servers: tuple[Server, ...], source: Source, view: AgentView) -> boo
 
 def as_json(servers: tuple[Server, ...], source: Source, view: AgentView, version: str) -> bool:
     """The same and more for programs: PIDs, PID files, and what the agent has written down."""
+    import json  # noqa: PLC0415 - the text does without
+
     found = {server.name: _facts(server, source, view) for server in servers}
     agent = {key: value for key, value in view.document.items() if key != "daemons"}
     document = {"version": version, "keactrl_config_file": source.label, "servers": found, "agent": agent or None}
@@ -65,7 +66,7 @@ def _pid(server: Server, source: Source) -> int:
 
 
 def _tell(servers: tuple[Server, ...], view: AgentView) -> None:
-    for server in servers:
+    for server in servers if view.mentions(_TELLING) else ():
         last = view.of(server).get("last") or {}
         if last.get("outcome") in _TELLING:
             say.aside(f"{server.binary}: {last['outcome']}: {last.get('reason', '')}")
@@ -87,7 +88,6 @@ def _can_be_there(path: str) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except PermissionError:
-        say.aside(f"{path}: permission denied; whether it is there only root and Kea's user can tell")
         return True
     except OSError:
         return False

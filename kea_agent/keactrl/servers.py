@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,11 +58,12 @@ class Installation:
     """The Kea that is installed here, by the search path and the directories that packages use."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._path = os.pathsep.join((environ.get("PATH", ""), *SBIN))
+        self._directories = (*filter(None, environ.get("PATH", "").split(os.pathsep)), *SBIN)
 
     def binary(self, name: str) -> str | None:
         """The path of a Kea binary, None where it is not installed."""
-        return shutil.which(name, path=self._path)
+        paths = (f"{directory}/{name}" for directory in self._directories)
+        return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
     @property
     def is_installed(self) -> bool:

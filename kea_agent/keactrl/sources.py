@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from kea_agent import proc
+from kea_agent.daemons import option
 from kea_agent.keactrl import processes
-from kea_agent.keactrl.conf import Conf
 from kea_agent.keactrl.servers import Installation, Server
 from kea_agent.keactrl.systemd import AgentView, Units
-from kea_agent.units import Unit
+
+if TYPE_CHECKING:
+    from kea_agent.keactrl.conf import Conf
+    from kea_agent.units import Unit
 
 _DISABLED = ("disabled", "masked", "masked-runtime", "bad", "")
 
@@ -94,8 +98,11 @@ class UnitSource:
         return self._kea.binary(server.binary) or f"/usr/sbin/{server.binary}"
 
     def config_file(self, server: Server) -> str:
-        if known := self._view.config_file(server):
-            return known
+        """What the daemon that runs was started with, else what the agent or systemd says it will be."""
+        running = option(proc.command_line(self._units.pid_in_cgroup(server)), "-c")
+        return running or self._view.config_file(server) or self._config_file_of_unit(server)
+
+    def _config_file_of_unit(self, server: Server) -> str:
         unit = self.unit(server)
         return (unit and unit.config_file) or server.config_path
 
@@ -122,11 +129,7 @@ class UnitSource:
         return processes.pid_file(self._directory, self.config_file(server), server.binary)
 
     def pid(self, server: Server) -> int:
-        try:
-            found = processes.running(self.pid_file(server), server.binary)
-        except PermissionError:
-            found = 0
-        return found or self._units.pid_in_cgroup(server)
+        return self._units.pid_in_cgroup(server) or processes.running(self.pid_file(server), server.binary)
 
 
 def _same(one: tuple[str, str], other: tuple[str, str]) -> bool:

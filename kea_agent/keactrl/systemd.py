@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kea_agent import proc
+from kea_agent.errors import BusError
 from kea_agent.keactrl.servers import Server
 
 if TYPE_CHECKING:
@@ -30,11 +30,24 @@ class AgentView:
     @cached_property
     def document(self) -> dict[str, Any]:
         """status.json, or nothing."""
-        with suppress(OSError, ValueError):
-            found = json.loads(self._path.read_bytes())
-            if isinstance(found, dict):
-                return found
-        return {}
+        import json  # noqa: PLC0415 - `status` does without when all is well
+
+        try:
+            found = json.loads(self._text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def mentions(self, words: Iterable[str]) -> bool:
+        """Whether any of the words is in it: a look that costs nothing."""
+        return any(f'"{word}"'.encode() in self._text for word in words)
+
+    @cached_property
+    def _text(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except OSError:
+            return b""
 
     def of(self, server: Server) -> dict[str, Any]:
         """What it says of one daemon."""
@@ -58,7 +71,10 @@ class Units:
         """The connection."""
         from kea_agent.bus import Bus  # noqa: PLC0415 - `status` does without
 
-        return Bus()
+        try:
+            return Bus()
+        except BusError as error:
+            raise BusError(f"{error}; nothing was done, systemctl may still work as root") from error
 
     def of(self, server: Server) -> Unit | None:
         """The unit as it is now; None where there is none, or no systemd."""
