@@ -7,10 +7,11 @@ LAB := tests/lab/lab
 INSTALL := packaging/install-packages
 
 # The agent runs on the distribution's Python and libraries, so that is what it is tested on.
-RUNTIME := python3 python3-pystemd python3-pyinotify python3-sdnotify python3-prometheus-client
+RUNTIME := python3 python3-pystemd python3-pyinotify python3-sdnotify python3-prometheus-client \
+	python3-bcrypt python3-yaml
 BUILD := build-essential debhelper dh-python fakeroot git pybuild-plugin-pyproject python3-all python3-hatchling
 HOSTS := debian-archive-keyring iproute2 mmdebstrap python3 systemd-container util-linux
-TOOLS := groff openssl procps prometheus python3-venv rsync shellcheck vim
+TOOLS := fish groff openssl procps prometheus python3-venv rsync shellcheck vim zsh
 
 SOURCES := $(shell git ls-files kea_agent units debian packaging pyproject.toml README.md)
 

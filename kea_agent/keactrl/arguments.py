@@ -11,6 +11,7 @@ from kea_agent.keactrl.servers import Installation
 
 COMMANDS = ("start", "stop", "reload", "status", "version")
 _ALL = "all"
+_BLANKS = str.maketrans(",\t\n", "   ")
 _NO_SERVERS = "servers not specified"
 
 
@@ -100,7 +101,8 @@ def _value(words: Iterator[str], missing: str, kea: Installation) -> str:
 def _names(text: str, kea: Installation) -> tuple[str, ...]:
     if not text.rstrip(",\n"):
         raise RefusedError(_NO_SERVERS, usage(kea))
-    names = tuple(text.replace(",", " ").split())
+    # Where a shell splits; str.split() would take Unicode's blanks as well.
+    names = tuple(filter(None, text.translate(_BLANKS).split(" ")))
     known = {_ALL, *(server.name for server in kea.servers)}
     for name in names:
         if name not in known:

@@ -67,10 +67,15 @@ class Commands:
     def _worked(self, prepare: Callable[[Server], T], act: Callable[[Server, T], None], server: Server) -> bool:
         try:
             act(server, prepare(server))
-        except (FailedError, AgentError, OSError) as error:
-            say.error(f"{self._arguments.command.capitalize()} failed, {error}")
-            return False
+        except (FailedError, AgentError) as error:
+            return self._failed(str(error))
+        except OSError as error:
+            return self._failed(f"{error.filename or server.binary}: {os.strerror(error.errno or 0).lower()}")
         return True
+
+    def _failed(self, why: str) -> bool:
+        say.error(f"{self._arguments.command.capitalize()} failed, {why}")
+        return False
 
     def _start_words(self, server: Server, general: str) -> list[str]:
         binary, config_file = self._source.binary(server), self._source.config_file(server)

@@ -19,7 +19,7 @@ MAX_BYTES = 1 << 20
 
 _ASSIGNMENT = re.compile(r"(?:export[ \t]+)?([A-Za-z_]\w*)=", re.ASCII)
 _BETWEEN = re.compile(r"(?:[ \t\n]|\\\n|#[^\n]*)+")
-_PLAIN = re.compile(r"[^\s\\\"'$`;&|<>()\x00]+")
+_PLAIN = re.compile(r"[^ \t\r\n\\\"'$`;&|<>()\x00]+")
 _SINGLE = re.compile(r"'([^'\x00]*)'")
 _ESCAPE = re.compile(r"\\(\n|[^\n])")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
