@@ -9,16 +9,18 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kea_agent.errors import AgentError, BusError
-from kea_agent.keactrl import actions, processes, say
-from kea_agent.keactrl.actions import FailedError
+from kea_agent.keactrl import processes, say
 from kea_agent.keactrl.arguments import Arguments
+from kea_agent.keactrl.errors import FailedError
 from kea_agent.keactrl.servers import NETCONF, Installation, Server
 from kea_agent.keactrl.sources import Source
 from kea_agent.keactrl.systemd import Units
-from kea_agent.units import Unit
+
+if TYPE_CHECKING:
+    from kea_agent.units import Unit
 
 T = TypeVar("T")
 
@@ -100,7 +102,9 @@ class Commands:
     def _start_unit(self, unit: Unit, words: list[str]) -> None:
         if surplus := [word for word in words if word not in unit.argv]:
             say.aside(f"{unit.name} says how its daemon is started: {' '.join(surplus)} is not used")
-        actions.start_unit(self._units.bus, unit)
+        from kea_agent.keactrl import unit_actions  # noqa: PLC0415 - D-Bus only where there is a unit
+
+        unit_actions.start(self._units.bus, unit)
 
     def _stop(self, server: Server, binary: str) -> None:
         name = Path(binary).name
@@ -110,9 +114,11 @@ class Commands:
             return
         say.info(f"Stopping {name}...")
         if unit and unit.main_pid == pid:
-            actions.stop_unit(self._units.bus, unit)
+            from kea_agent.keactrl import unit_actions  # noqa: PLC0415
+
+            unit_actions.stop(self._units.bus, unit)
         else:
-            actions.signal_process(pid, name, signal.SIGTERM)
+            processes.send(pid, name, signal.SIGTERM)
 
     def _reload(self, server: Server, binary: str) -> None:
         name = Path(binary).name
@@ -126,9 +132,11 @@ class Commands:
             return
         say.info(f"Reloading {name}...")
         if unit and unit.main_pid == pid and server.daemon:
-            actions.reload_unit(self._units.bus, unit, server.daemon)
+            from kea_agent.keactrl import unit_actions  # noqa: PLC0415
+
+            unit_actions.reload(self._units.bus, unit, server.daemon)
         else:
-            actions.reload_process(pid)
+            processes.reload(pid)
 
     def _running(self, server: Server) -> tuple[Unit | None, int]:
         unit = self._source.unit(server)

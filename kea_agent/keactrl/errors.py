@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What ends a keactrl command before it does anything."""
+"""What ends a keactrl command, or its work on one server."""
 
 from __future__ import annotations
 
@@ -18,3 +18,7 @@ class MissingVariableError(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+class FailedError(Exception):
+    """Something was not done to one server, or did not work; the message says why and what holds."""

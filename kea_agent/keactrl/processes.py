@@ -7,11 +7,13 @@ Kea names its PID file after its configuration file and its binary (src/lib/proc
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kea_agent import proc
+from kea_agent.keactrl.errors import FailedError
 
 _PID_DIGITS = 10
 _COMM_LENGTH = 15  # the kernel cuts names there (proc(5))
@@ -52,3 +54,39 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> None:
         signal.signal(keyboard, signal.SIG_IGN)
     no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     os.posix_spawnp(argv[0], [*argv], environ, file_actions=[no_input], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+
+
+def send(pid: int, name: str, number: signal.Signals) -> None:
+    """Send a signal to a daemon; raises FailedError with the script's sentence and the reason."""
+    try:
+        os.kill(pid, number)
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        if isinstance(error, PermissionError):
+            why += f"; process {pid} belongs to {_owner(pid)}: do it as root"
+        raise FailedError(f"could not send signal {number.value} to process {name}, PID {pid}: {why}") from error
+
+
+def reload(pid: int) -> None:
+    """Check the daemon's file, signal it, and prove that it serves the file; raises FailedError."""
+    from kea_agent import unit_reload  # noqa: PLC0415 - the other commands do without the checks
+
+    try:
+        unit_reload.reload(pid)
+    except (unit_reload.RefusedError, OSError) as error:
+        raise FailedError(str(error)) from error
+
+
+def user_name(uid: int) -> str:
+    """The user's name, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _owner(pid: int) -> str:
+    try:
+        return user_name(Path(f"/proc/{pid}").stat().st_uid)
+    except OSError:
+        return "another user"

@@ -80,7 +80,9 @@ class ConfSource:
         return processes.pid_file(self._directory, self.config_file(server), Path(self.binary(server)).name)
 
     def pid(self, server: Server) -> int:
-        return processes.running(self.pid_file(server), Path(self.binary(server)).name)
+        """A server whose binary is not named is not running, says the script."""
+        name = Path(self._conf.get(server.binary_variable)).name
+        return processes.running(self.pid_file(server), name) if name else 0
 
 
 class UnitSource:

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What the commands do: to a unit through systemd and the agent, to a process by signal; each says why it failed."""
+"""What the commands do to a unit, through systemd and the agent; each says why it failed."""
 
 from __future__ import annotations
 
 import os
-import pwd
-import signal
 import time
 from collections.abc import Callable
 
-from kea_agent import gate, journal, local, unit_reload, units
+from kea_agent import gate, journal, local, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError, DeniedError, NoAgentError
+from kea_agent.keactrl.errors import FailedError
+from kea_agent.keactrl.processes import user_name
 from kea_agent.outcome import Outcome
 
 _RIGHT = "org.freedesktop.systemd1.manage-units"
@@ -22,11 +22,7 @@ _PASS_TIMEOUT = 600.0
 _GOOD = (Outcome.APPLIED, Outcome.UNCHANGED)
 
 
-class FailedError(Exception):
-    """It was not done, or did not work; the message says why and what holds."""
-
-
-def start_unit(bus: Bus, unit: units.Unit) -> None:
+def start(bus: Bus, unit: units.Unit) -> None:
     """Start a unit, and wait until the daemon has taken its configuration: a job that is `done` proves nothing."""
     since = time.time()
     _job(bus, unit, "StartUnit")
@@ -37,12 +33,12 @@ def start_unit(bus: Bus, unit: units.Unit) -> None:
     raise FailedError(f"{unit.name} was started and does not run: {reason}")
 
 
-def stop_unit(bus: Bus, unit: units.Unit) -> None:
+def stop(bus: Bus, unit: units.Unit) -> None:
     """Stop a unit and wait for it."""
     _job(bus, unit, "StopUnit")
 
 
-def reload_unit(bus: Bus, unit: units.Unit, daemon: Daemon) -> None:
+def reload(bus: Bus, unit: units.Unit, daemon: Daemon) -> None:
     """Have the agent reload the daemon; without an agent systemd does, whose ExecReload checks and proves as well."""
     request = {"verb": "reload", "daemons": [daemon.name], "again": True}
     try:
@@ -52,26 +48,6 @@ def reload_unit(bus: Bus, unit: units.Unit, daemon: Daemon) -> None:
         return
     if Outcome(done["outcome"]) not in _GOOD:
         raise FailedError(f"{done['outcome']}: {done['reason']}")
-
-
-def signal_process(pid: int, name: str, number: signal.Signals) -> None:
-    """Send a signal to a daemon without a unit."""
-    try:
-        os.kill(pid, number)
-    except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        owner = (
-            f"; process {pid} belongs to {_owner(pid)}, so do it as root" if isinstance(error, PermissionError) else ""
-        )
-        raise FailedError(f"could not send signal {number.value} to process {name}, PID {pid}: {why}{owner}") from error
-
-
-def reload_process(pid: int) -> None:
-    """Check the file, signal a daemon without a unit, and prove that it serves the file."""
-    try:
-        unit_reload.reload(pid)
-    except (unit_reload.RefusedError, OSError) as error:
-        raise FailedError(str(error)) from error
 
 
 def _reload_without_agent(bus: Bus, unit: units.Unit) -> None:
@@ -85,23 +61,9 @@ def _job(bus: Bus, unit: units.Unit, method: str, why: Callable[[], str | None] 
     try:
         result = bus.wait_for_job(bus.job(method, unit.name), _JOB_TIMEOUT)
     except DeniedError as error:
-        right = f"user {_user(os.geteuid())} lacks polkit's right {_RIGHT} for {unit.name}"
+        right = f"user {user_name(os.geteuid())} lacks polkit's right {_RIGHT} for {unit.name}"
         raise FailedError(f"{right}: do it as root") from error
     except BusError as error:
         raise FailedError(f"{error}; nothing was done") from error
     if result != "done":
         raise FailedError(why() or f"systemd says of the job for {unit.name}: {result}")
-
-
-def _owner(pid: int) -> str:
-    try:
-        return _user(os.stat(f"/proc/{pid}").st_uid)
-    except OSError:
-        return "another user"
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
