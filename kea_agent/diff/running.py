@@ -160,7 +160,12 @@ def _list(key: str, items: list[Any], file: Any, here: Mapping[str, Any], codes:
 def _member(item: Tree, file: Any, here: Mapping[str, Any], codes: Codes) -> Tree:
     if isinstance(file, dict):
         return _map(item, file, here, codes)
-    return _map(item, {}, here, codes) | {key: item[key] for key in _NAMING if key in item}
+    named = {key: item[key] for key in _NAMING if item.get(key) not in _NOTHING}
+    return named | _map(item, {}, here, codes)
 
 
-_NAMING = ("id", "subnet", "pool", "prefix", "prefix-len", "name", "code", "space", "library", "user", "output")
+# What a thing that only the server has is shown by, whatever Kea's defaults.
+_NAMING = (
+    "id", "subnet", "pool", "prefix", "prefix-len", "name", "code", "space", "library", "user", "output", "test", "data",
+    "hw-address", "duid", "circuit-id", "client-id", "flex-id", "ip-address", "ip-addresses", "prefixes", "hostname",
+)  # fmt: skip
