@@ -35,6 +35,11 @@ class Endpoints:
     udp: tuple[str, int] | None = None
     tcp: tuple[str, int] | None = None
 
+    @property
+    def is_anything(self) -> bool:
+        """Whether there is a socket at all by which the server could be seen to run its configuration."""
+        return bool(self.control or self.interfaces or self.udp or self.tcp)
+
     def sockets(self, pid: int) -> Sockets:
         """The open sockets of the process that these endpoints can be compared with."""
         return proc.sockets(pid, tcp=self.tcp is not None)

@@ -58,6 +58,7 @@ def remembered(candidate: Candidate, running: Snapshot | None, reloaded_at: floa
         pid=candidate.unit.main_pid,
         committed_at=running.commit_to if running else time.time(),
         reloaded_at=reloaded_at,
+        changed_at=_newest_change(candidate.document.files),
     )
 
 
@@ -82,13 +83,22 @@ def _without_a_word(known: Remembered | None, candidate: Candidate) -> Answer | 
 
 
 def _was_changed_over_its_channel(known: Remembered | None, candidate: Candidate, running: Snapshot) -> bool:
-    """The same file and the same process as last proven, and yet another hash: `config-set` or its like."""
+    """The same file and the same process as last proven, and yet another hash: `config-set` or its like.
+
+    Unless the file was written since: then it went away and came back, and is the newer word.
+    """
     return (
         known is not None
         and None not in (running.hash, known.hash)
         and running.hash != known.hash
         and (known.digest, known.pid) == (candidate.document.digest, candidate.unit.main_pid)
+        and not _was_written_since(known, candidate, running)
     )
+
+
+def _was_written_since(known: Remembered, candidate: Candidate, running: Snapshot) -> bool:
+    changed_at = _newest_change(candidate.document.files)
+    return changed_at != known.changed_at and changed_at >= running.commit_from
 
 
 def _is_remembered(known: Remembered, pid: int, running: Snapshot) -> bool:

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 class Remembered:
     """The last file proven to run. `digest` and `meaning` are keaconf's, `hash` Kea's own (2.4 and later).
 
-    `pid` is the process that ran it. `committed_at` and `reloaded_at` are Unix times: of the server's commit, and of the agent's last success.
+    `pid` is the process that ran it. `changed_at`, `committed_at` and `reloaded_at` are Unix times: of the last change of the files,
+    of the server's commit, and of the agent's last success.
     """
 
     digest: str
@@ -30,6 +31,7 @@ class Remembered:
     pid: int
     committed_at: float
     reloaded_at: float | None = None
+    changed_at: float | None = None
 
 
 class Store:
@@ -63,7 +65,7 @@ class Store:
 def _checked(fields: dict[str, Any]) -> Remembered:
     remembered = Remembered(**fields)
     texts = (remembered.digest, remembered.meaning, "" if remembered.hash is None else remembered.hash)
-    times = (remembered.committed_at, 0 if remembered.reloaded_at is None else remembered.reloaded_at)
+    times = (remembered.committed_at, remembered.reloaded_at or 0, remembered.changed_at or 0)
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(time, (int, float)) for time in times):
         raise TypeError("wrong types")
     return remembered

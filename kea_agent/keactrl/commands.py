@@ -140,7 +140,15 @@ class Commands:
 
     def _running(self, server: Server) -> tuple[Unit | None, int]:
         unit = self._source.unit(server)
-        return unit, unit.main_pid if unit and unit.main_pid else self._source.pid(server)
+        if unit and unit.main_pid:
+            return unit, unit.main_pid
+        try:
+            return unit, self._source.pid(server)
+        except PermissionError:
+            # Where there is a unit, its word is enough.
+            if unit is None:
+                raise
+            return unit, 0
 
 
 def general_options(arguments: Arguments, source: Source) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from kea_agent.keactrl import say
@@ -20,12 +21,13 @@ _TELLING = ("rejected", "failed", "recovered", "broken")
 
 def as_text(servers: tuple[Server, ...], source: Source, view: AgentView) -> bool:
     """Print it; False where a configuration file is missing. What only the agent knows goes to stderr."""
-    for server in servers:
-        say.line(f"{server.title}: {_state(_pid(server, source) > 0)}")
+    pids = {server: _pid(server, source) for server in servers}
+    for server, pid in pids.items():
+        say.line(f"{server.title}: {_state(pid > 0)}")
     for server in servers:
         say.line(f"{server.file_title} configuration file: {source.config_file(server)}")
     say.line(f"keactrl configuration file: {source.label}")
-    _tell(servers, view)
+    _tell([server for server, pid in pids.items() if pid], view)
     return all(_is_there(source.config_file(server)) for server in servers if source.is_installed(server))
 
 
@@ -65,7 +67,7 @@ def _pid(server: Server, source: Source) -> int:
         return 0
 
 
-def _tell(servers: tuple[Server, ...], view: AgentView) -> None:
+def _tell(servers: Sequence[Server], view: AgentView) -> None:
     for server in servers if view.mentions(_TELLING) else ():
         last = view.of(server).get("last") or {}
         if last.get("outcome") in _TELLING:

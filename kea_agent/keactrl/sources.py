@@ -63,7 +63,8 @@ class ConfSource:
         return self._conf.get(server.options_variable) if self._kea.has_server_options else ""
 
     def is_enabled(self, server: Server) -> bool:
-        return self._conf.get(server.name).lower() == "yes"
+        # The script's shell splits the value and prints its words without the blanks.
+        return "".join(self._conf.get(server.name).split()).lower() == "yes"
 
     def is_verbose(self) -> bool:
         return self._conf["kea_verbose"] == "yes"

@@ -147,6 +147,19 @@ def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
 with_dhcp4 = pytest.mark.parametrize("host", [DHCP4], indirect=True)
 
 
+@with_dhcp4
+def test_a_rule_rejects_and_another_only_tells(host: Host) -> None:
+    pair = '{ "id": 1, "subnet": "192.0.2.1/24" }, { "id": %d, "subnet": "198.51.100.0/24" }'
+    host.save(f', "subnet4": [ {pair % 1} ]')
+    outcome, reason, _ = host.run()
+    assert (outcome, host.checks, host.systemd.reloads) == (Outcome.REJECTED, 0, 0)
+    assert "already [subnet-id-duplicate]" in reason
+    assert list(host.pipeline.status.warnings) == []
+    host.save(f', "subnet4": [ {pair % 2} ]')
+    assert host.run()[0] is Outcome.APPLIED
+    assert any("[subnet-host-bits]" in warning for warning in host.pipeline.status.warnings)
+
+
 def test_a_good_file_is_applied(host: Host) -> None:
     assert host.run() == (Outcome.APPLIED, "kea-x.service: it serves the new configuration", False)
     status = host.pipeline.status
@@ -197,6 +210,16 @@ def test_a_server_started_with_the_file_needs_no_reload(host: Host) -> None:
         host.systemd.known = replace(host.systemd.known, main_pid=late.pid)
         assert host.run()[:2] == (Outcome.UNCHANGED, "the server was started or reloaded with this file")
         late.kill()
+
+
+def test_a_file_that_went_away_and_came_back_is_the_newer_word(host: Host) -> None:
+    """Somebody saved another file and had it reloaded while the agent was down, and put the first one back."""
+    host.run()
+    host.kea.commit("C0FFEE")
+    host.file.write_bytes(host.file.read_bytes())
+    host.pipeline = host.new_pipeline()
+    outcome, reason, _ = host.run()
+    assert (outcome, host.systemd.reloads) == (Outcome.APPLIED, 2), reason
 
 
 def test_config_set_is_told_and_not_undone(host: Host) -> None:
