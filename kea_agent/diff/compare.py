@@ -71,12 +71,11 @@ def _flat(tree: Tree) -> Tree:
     inside = [
         {**subnet, "shared-network": network.get("name")}
         for network in _networks(tree)
-        for subnet in network.get(key) or ()
+        for subnet in _items(network.get(key))
         if isinstance(subnet, dict)
     ]
     networks = [{name: value for name, value in network.items() if name != key} for network in _networks(tree)]
-    own = tree.get(key)
-    return tree | {key: [*(own if isinstance(own, list) else []), *inside], "shared-networks": networks}
+    return tree | {key: [*_items(tree.get(key)), *inside], "shared-networks": networks}
 
 
 def _networks(tree: Tree) -> list[Tree]:

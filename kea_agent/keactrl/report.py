@@ -21,13 +21,11 @@ _TELLING = ("rejected", "failed", "recovered", "broken")
 
 def as_text(servers: tuple[Server, ...], source: Source, view: AgentView) -> bool:
     """Print it; False where a configuration file is missing. What only the agent knows goes to stderr."""
-    pids = {server: _pid(server, source) for server in servers}
-    for server, pid in pids.items():
-        say.line(f"{server.title}: {_state(pid > 0)}")
+    running = [server for server in servers if _is_active(server, source)]
     for server in servers:
         say.line(f"{server.file_title} configuration file: {source.config_file(server)}")
     say.line(f"keactrl configuration file: {source.label}")
-    _tell([server for server, pid in pids.items() if pid], view)
+    _tell(running, view)
     return all(_is_there(source.config_file(server)) for server in servers if source.is_installed(server))
 
 
@@ -54,9 +52,12 @@ def _facts(server: Server, source: Source, view: AgentView) -> dict[str, Any]:
     }
 
 
-def _state(is_active: bool) -> str:
-    word, color = ("active", _GREEN) if is_active else ("inactive", _RED)
-    return f"{color}{word}{_PLAIN}" if sys.stdout.isatty() else word
+def _is_active(server: Server, source: Source) -> bool:
+    """Say it at once, as the script does: a variable that the next server lacks ends the command there."""
+    pid = _pid(server, source)
+    word, color = ("active", _GREEN) if pid else ("inactive", _RED)
+    say.line(f"{server.title}: {color}{word}{_PLAIN}" if sys.stdout.isatty() else f"{server.title}: {word}")
+    return pid > 0
 
 
 def _pid(server: Server, source: Source) -> int:
