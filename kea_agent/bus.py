@@ -20,17 +20,18 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pystemd.dbusexc import (
     DBusAccessDeniedError,
     DBusBaseError,
     DBusInteractiveAuthorizationRequiredError,
+    DBusUnknownPropertyError,
 )
 from pystemd.dbuslib import DBus, apply_signature
 
-from kea_agent.errors import BusError, DeniedError, NoReloadError
+from kea_agent.errors import BusError, DeniedError, NoPropertyError, NoReloadError
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Bus:
         self._changed: list[str] = []
         self._callbacks: list[Callable[..., None]] = []
         self._watched: set[str] = set()
+        self._absent: set[str] = set()
         self._connection = connection or DBus()
         self._guard("connect", "the system bus", self._connection.open)
         self._subscribe()
@@ -146,6 +148,21 @@ class Bus:
         self.drain()
         return _decoded(value)
 
+    def properties(self, path: str, wanted: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+        """Those of a unit's properties that this systemd has; `wanted` gives the interface and the signature of each.
+
+        One by one: systemd makes up all 450 of them for GetAll, and twelve take 1 ms, half of that (measured, 257).
+        """
+        found = {}
+        for name, (interface, signature) in wanted.items():
+            if name not in self._absent:
+                try:
+                    found[name] = self.get(path, interface, name, signature)
+                except NoPropertyError:
+                    # Once, because each failure leaks.
+                    self._absent.add(name)
+        return found
+
     def watch_unit(self, unit: str, path: str) -> None:
         """Report the unit in `take_changed_units` whenever systemd says that something about it changed."""
         if path not in self._watched:
@@ -182,6 +199,8 @@ class Bus:
 def _kind(error: DBusBaseError) -> type[BusError]:
     if isinstance(error, (DBusAccessDeniedError, DBusInteractiveAuthorizationRequiredError)):
         return DeniedError
+    if isinstance(error, DBusUnknownPropertyError):
+        return NoPropertyError
     return NoReloadError if _text(error.err_name or b"") == _JOB_TYPE_NOT_APPLICABLE else BusError
 
 

@@ -13,6 +13,8 @@ import json
 import os
 import socket
 import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from kea_agent.errors import ControlError
 
 MAX_REPLY_BYTES = 256 << 20
 _CHUNK = 1 << 18
+_MAX_HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ class UnixChannel:
     def __str__(self) -> str:
         return self.path
 
-    def exchange(self, request: bytes, deadline: float) -> bytes:
-        """Send the request, return everything that comes back until Kea closes."""
+    def exchange(self, request: bytes, deadline: float) -> Iterator[bytes]:
+        """Send the request, give what comes back as it comes, until Kea closes."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_left(deadline))
             connection.connect(self.path)
             connection.sendall(request)
-            return _receive(connection, deadline)
+            yield from _chunks(connection, deadline)
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,11 @@ class HttpChannel:
     def _authority(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def exchange(self, request: bytes, deadline: float) -> bytes:
-        """Post the request, return the body of the answer; its status adds nothing to Kea's own result."""
+    def exchange(self, request: bytes, deadline: float) -> Iterator[bytes]:
+        """Post the request, give the body of the answer as it comes; its status adds nothing to Kea's own result."""
         with self._connect(deadline) as connection:
             connection.sendall(self._head(len(request)) + request)
-            return _receive(connection, deadline).partition(b"\r\n\r\n")[2]
+            yield from _body(_chunks(connection, deadline))
 
     def _connect(self, deadline: float) -> socket.socket:
         connection = socket.create_connection((self.host, self.port), _left(deadline))
@@ -121,14 +124,51 @@ class HttpChannel:
 Channel = UnixChannel | HttpChannel
 
 
-def ask(channel: Channel, command: str, arguments: dict[str, Any] | None = None, *, timeout: float = 5.0) -> Reply:
-    """Ask the daemon behind a channel; the timeout (seconds) bounds the whole exchange.
+def ask(
+    channel: Channel,
+    command: str,
+    arguments: dict[str, Any] | None = None,
+    *,
+    timeout: float = 5.0,
+    max_bytes: int = MAX_REPLY_BYTES,
+) -> Reply:
+    """Ask the daemon behind a channel; the timeout (seconds) bounds the whole exchange, `max_bytes` the answer.
 
     Raises AbsentError where nobody listens, SilentError when time is up, ControlError for refusal and nonsense.
     """
+    raw = bytearray()
+    with closing(stream(channel, command, arguments, timeout=timeout, max_bytes=max_bytes)) as chunks:
+        for chunk in chunks:
+            raw += chunk
+    return _reply(bytes(raw), f"{command}: {channel}")
+
+
+def stream(
+    channel: Channel,
+    command: str,
+    arguments: dict[str, Any] | None = None,
+    *,
+    timeout: float = 5.0,
+    max_bytes: int = MAX_REPLY_BYTES,
+) -> Generator[bytes, None, None]:
+    """Ask, and give the answer piece by piece as it comes; raises what `ask` does, but nothing for a refusal by Kea.
+
+    Close it if it is not read to its end: the connection is.
+    """
     request: dict[str, Any] = {"command": command} | ({"arguments": arguments} if arguments is not None else {})
+    received = 0
+    with _explained(command, channel, timeout):
+        for chunk in channel.exchange(json.dumps(request).encode(), time.monotonic() + timeout):
+            received += len(chunk)
+            if received > max_bytes:
+                raise OSError(f"answer is larger than {max_bytes} bytes")
+            yield chunk
+
+
+@contextmanager
+def _explained(command: str, channel: Channel, timeout: float) -> Iterator[None]:
     try:
-        raw = channel.exchange(json.dumps(request).encode(), time.monotonic() + timeout)
+        yield
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise AbsentError(f"{command}: nobody listens on {channel}: {os.strerror(error.errno or 0).lower()}") from error
     except TimeoutError as error:
@@ -138,18 +178,27 @@ def ask(channel: Channel, command: str, arguments: dict[str, Any] | None = None,
     except (ValueError, OverflowError) as error:
         # No address at all: a host name that cannot be encoded, a port beyond 65535, a null character.
         raise ControlError(f"{command}: {channel}: {error}") from error
-    return _reply(raw, f"{command}: {channel}")
 
 
-def _receive(connection: socket.socket, deadline: float) -> bytes:
-    received = bytearray()
-    while len(received) <= MAX_REPLY_BYTES:
+def _chunks(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+    while True:
         connection.settimeout(_left(deadline))
         chunk = connection.recv(_CHUNK)
         if not chunk:
-            return bytes(received)
-        received += chunk
-    raise OSError(f"answer is larger than {MAX_REPLY_BYTES} bytes")
+            return
+        yield chunk
+
+
+def _body(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What comes after the head of an HTTP answer."""
+    head = b""
+    for chunk in chunks:
+        head, separator, rest = (head + chunk).partition(b"\r\n\r\n")
+        if separator:
+            yield rest
+            yield from chunks
+        elif len(head) > _MAX_HEAD_BYTES:
+            raise OSError(f"no end of the answer's head in {_MAX_HEAD_BYTES} bytes")
 
 
 def _left(deadline: float) -> float:

@@ -9,7 +9,8 @@ AgentError              what was tried, on what, why it failed, what still holds
  │   └─ SilentError     somebody listens and does not answer (control.py)
  ├─ BusError            systemd could not be asked: look at D-Bus
  │   ├─ DeniedError     systemd refused: look at the polkit rule
- │   └─ NoReloadError   the unit cannot reload: signal its main process
+ │   ├─ NoReloadError   the unit cannot reload: signal its main process
+ │   └─ NoPropertyError this systemd does not have it: go without
  ├─ NoAgentError        the agent is not running: start it
  └─ WatchError          the kernel gave no inotify watch: look at the limits
 """
@@ -60,6 +61,10 @@ class DeniedError(BusError):
 
 class NoReloadError(BusError):
     """The unit has no way to reload; its main process can still be signalled."""
+
+
+class NoPropertyError(BusError):
+    """A property that this version of systemd does not have."""
 
 
 class NoAgentError(AgentError):

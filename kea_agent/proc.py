@@ -34,6 +34,15 @@ class Sockets:
     link_local: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a process has of the machine: resident memory, CPU time in user and kernel mode, threads."""
+
+    memory_bytes: int
+    cpu_seconds: float
+    threads: int
+
+
 def catches_sighup(pid: int, proc: Path = PROC) -> bool:
     """Whether the process handles SIGHUP; Kea installs the handler when its first configuration is loaded.
 
@@ -89,6 +98,18 @@ def started_at(pid: int, proc: Path = PROC) -> float | None:
     # Field 22 counts clock ticks since boot; /proc/stat's btime would be whole seconds only.
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(after_name[19]) / os.sysconf("SC_CLK_TCK")
     return time.time() - age
+
+
+def usage(pid: int, proc: Path = PROC) -> Usage | None:
+    """What the process uses at this moment; None when it is gone."""
+    try:
+        after_name = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    # Fields 14 and 15 are CPU time in clock ticks, 20 the threads, 24 the resident pages.
+    ticks = int(after_name[11]) + int(after_name[12])
+    memory = int(after_name[21]) * os.sysconf("SC_PAGE_SIZE")
+    return Usage(memory, ticks / os.sysconf("SC_CLK_TCK"), int(after_name[17]))
 
 
 def _status_field(pid: int, name: str, proc: Path) -> str | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from kea_agent import units
 from kea_agent.bus import Bus
@@ -25,6 +25,9 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 # How often a job is looked at in case its signal never comes (seconds).
 _JOB_NET = 0.25
+# A call that took longer than this (seconds) is followed by a rest from those that can wait.
+_SLOW = 0.25
+_REST = 30.0
 
 
 class Systemd:
@@ -42,6 +45,7 @@ class Systemd:
         self._results: dict[str, str] = {}
         self._arrived = asyncio.Event()
         self._pause = _FIRST_PAUSE
+        self._unhurried_until = 0.0
         self.reconnects = 0
 
     def open(self) -> None:
@@ -96,6 +100,32 @@ class Systemd:
             return self.call(do)
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+    def properties_from_thread(
+        self, name: str, timeout: float, wanted: Mapping[str, tuple[str, str]]
+    ) -> dict[str, Any]:
+        """A unit's properties, for a scrape: nothing that the agent could not do without for `timeout` seconds.
+
+        A call blocks the loop, so a systemd that was slow is left alone for a while. Raises BusError.
+        """
+
+        given_up_at = self._loop.time() + timeout
+
+        async def read() -> dict[str, Any]:
+            began = self._loop.time()
+            if began < self._unhurried_until or began > given_up_at:
+                raise BusError("systemd, or the loop, was slow a moment ago")
+            try:
+                return self.call(lambda bus: bus.properties(bus.load_unit(name), wanted))
+            finally:
+                if self._loop.time() - began > _SLOW:
+                    self._unhurried_until = self._loop.time() + _REST
+
+        future = asyncio.run_coroutine_threadsafe(read(), self._loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError as error:
+            raise BusError(f"read {name}: nothing in {timeout:g} s") from error
 
     def reload_from_thread(self, unit: units.Unit, timeout: float) -> str:
         """Reload a unit and wait (seconds) for its job; `signalled` where there is no job to wait for."""

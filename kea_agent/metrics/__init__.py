@@ -2,5 +2,19 @@
 """What Prometheus gets to see; docs/usage/metrics.md lists every family."""
 
 from kea_agent.metrics.agent import AgentMetrics, WatchCounters
+from kea_agent.metrics.collection import Collection, Scrape, Wishes, World
+from kea_agent.metrics.kea import Target
+from kea_agent.metrics.legacy_pages import legacy_pages
+from kea_agent.metrics.units import PROPERTIES
 
-__all__ = ["AgentMetrics", "WatchCounters"]
+__all__ = [
+    "PROPERTIES",
+    "AgentMetrics",
+    "Collection",
+    "Scrape",
+    "Target",
+    "WatchCounters",
+    "Wishes",
+    "World",
+    "legacy_pages",
+]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The agent's own metrics: families built afresh for each scrape, so nothing lingers and there are no `_created` series.
+"""What a scrape has, and the agent's own part of it: families built afresh for each scrape, so nothing lingers and there are no `_created` series.
 
 `observe` is called by the agent's loop and `render` by the threads of the web server, so the counts have a lock; the
 callables must be safe to call from any thread, and must not raise: prometheus_client turns that into a lost scrape.
+What Kea and systemd tell is a `Scrape`; its large families are text already.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kea_agent.metrics.collection import DEFINITIONS, Scrape
+from kea_agent.metrics.families import metrics
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage
 
 # Every version of prometheus_client writes this format for names like ours; newer ones would call it 1.0.0, which
@@ -53,10 +56,20 @@ class _Histogram:
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
 
-class AgentMetrics(Collector):
-    """Owns a registry, `registry`, to which collectors of Kea's own statistics may be added.
+class _Families(Collector):
+    """Families that are there already."""
 
-    `daemons` are the names of which outcomes are counted, `statuses`, `watch` and `up` are asked at each scrape.
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._listed = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._listed
+
+
+class AgentMetrics(Collector):
+    """Renders scrapes; `registry` has the small families of one.
+
+    `daemons` are the names of which outcomes are counted, `statuses`, `watch` and `kea` are asked at each scrape.
     """
 
     def __init__(
@@ -66,12 +79,12 @@ class AgentMetrics(Collector):
         daemons: Iterable[str],
         statuses: Callable[[], Iterable[DaemonStatus]],
         watch: Callable[[], WatchCounters],
-        up: Callable[[], Mapping[str, bool]],
+        kea: Callable[[], Scrape],
     ) -> None:
         self._version = version
         self._statuses = statuses
         self._watch = watch
-        self._up = up
+        self._kea = kea
         self._lock = threading.Lock()
         # all of them from 0: rate() does not see a counter's first step if that is the one that makes it
         self._outcomes = {(daemon, outcome): 0 for daemon in daemons for outcome in Outcome}
@@ -88,15 +101,22 @@ class AgentMetrics(Collector):
 
     def render(self) -> tuple[bytes, str]:
         """One scrape in Prometheus's text format, and its content type."""
-        return generate_latest(self.registry), CONTENT_TYPE
+        scrape = self._kea()
+        registry = CollectorRegistry()
+        registry.register(_Families(tuple(self._families(scrape))))
+        return generate_latest(registry) + scrape.text, CONTENT_TYPE
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, the agent's first; what is not known has no series."""
+        """Every small family, the agent's first; what is not known has no series."""
+        yield from self._families(self._kea())
+
+    def _families(self, scrape: Scrape) -> Iterator[Metric]:
         yield self._build_info()
         yield from self._states(tuple(self._statuses()))
         yield from self._passes()
-        yield self._kea_up()
         yield from self._watching(self._watch())
+        yield _by_daemon("kea_up", "Whether the Kea daemon answers (1) or not (0).", scrape.up)
+        yield from metrics(DEFINITIONS, scrape.samples)
 
     def _build_info(self) -> Metric:
         family = GaugeMetricFamily("kea_agent_build_info", "The version of kea-agent, always 1.", labels=["version"])
@@ -141,9 +161,6 @@ class AgentMetrics(Collector):
                 stages.add_metric([daemon, stage.value], histogram.buckets(), histogram.total)
         yield outcomes
         yield stages
-
-    def _kea_up(self) -> Metric:
-        return _by_daemon("kea_up", "Whether the Kea daemon answers (1) or not (0).", self._up())
 
     def _watching(self, seen: WatchCounters) -> Iterator[Metric]:
         yield GaugeMetricFamily(

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MPL-2.0
+"""One scrape of Kea and of systemd: everybody is asked at the same time, and nobody is waited for beyond the timeout.
+
+Called in the threads of the web server. Scrapes at the same time share one collection; a daemon that still hangs from
+the scrape before is not asked again, so what hangs never piles up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from kea_agent import proc
+from kea_agent.errors import BusError
+from kea_agent.metrics import ha, kea_status, units
+from kea_agent.metrics.exposition import document
+from kea_agent.metrics.families import Sample
+from kea_agent.metrics.kea import DURATION, SUCCESS, UNKNOWN, UNKNOWN_COUNT, Answer, KeaView, Target
+
+logger = logging.getLogger(__name__)
+
+DEFINITIONS = (
+    SUCCESS, DURATION, *kea_status.DEFINITIONS, *ha.DEFINITIONS, *units.DEFINITIONS, UNKNOWN, UNKNOWN_COUNT,
+)  # fmt: skip
+# For the threads to come back after their own deadlines.
+_GRACE = 0.5
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the settings say: seconds for everything, and fields of a subnet's user context to be labels."""
+
+    timeout: float = 5.0
+    context: tuple[str, ...] = ("name",)
+
+
+@dataclass(frozen=True)
+class World:
+    """Whom there is to ask, called at each scrape from several threads.
+
+    `units` are unit names by daemon. `properties` reads those of a unit within seconds and raises BusError. `notice`
+    is told a daemon and the hash of the configuration that it was seen to run.
+    """
+
+    targets: Callable[[], Sequence[Target]]
+    units: Callable[[], Mapping[str, str]]
+    properties: Callable[[str, float], Mapping[str, Any]]
+    notice: Callable[[str, str | None], None]
+    wishes: Callable[[], Wishes]
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What was found: whether the daemons answer, samples of the small families, and the text of the large ones."""
+
+    up: Mapping[str, bool]
+    samples: Sequence[Sample] = ()
+    text: bytes = b""
+    pools: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # by daemon and subnet id
+
+
+class Collection:
+    """Makes scrapes, one at a time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._views: dict[str, _View] = {}
+        self._lock = threading.Lock()
+        self._running: Future[Scrape] | None = None
+
+    def collect(self) -> Scrape:
+        """A scrape, or the one that is just being made for somebody else."""
+        with self._lock:
+            running = self._running
+            mine = self._running = running or Future()
+        if running is not None:
+            return running.result()
+        try:
+            mine.set_result(self._collect())
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            self._running = None
+        return mine.result()
+
+    def _collect(self) -> Scrape:
+        wishes, targets = self._world.wishes(), self._world.targets()
+        self._views = {each.daemon: self._views.get(each.daemon) or self._view(each.daemon) for each in targets}
+        jobs: dict[tuple[str, str], Callable[[], Answer]] = {}
+        for target in targets:
+            jobs[target.daemon, "status"] = _job(self._views[target.daemon].collect, target, wishes)
+        for daemon, unit in self._world.units().items():
+            jobs[daemon, "unit"] = _job(self._unit, daemon, unit, wishes.timeout)
+        answers = _at_once(jobs, wishes.timeout + _GRACE)
+        return Scrape(
+            {target.daemon: answers[target.daemon, "status"].is_up for target in targets},
+            [sample for answer in answers.values() for sample in answer.samples],
+            document([answer.draft for answer in answers.values() if answer.draft]),
+            {daemon: answer.pools for (daemon, _), answer in answers.items() if answer.pools},
+        )
+
+    def _view(self, daemon: str) -> _View:
+        return _View(KeaView(daemon, lambda digest: self._world.notice(daemon, digest)))
+
+    def _unit(self, daemon: str, unit: str, timeout: float) -> Answer:
+        answer = Answer()
+        with answer.part(daemon, "unit", BusError):
+            answer.samples += units.samples(daemon, unit, self._world.properties(unit, timeout), proc.usage)
+        return answer
+
+
+class _View:
+    """A view of a daemon that only one thread has at a time."""
+
+    def __init__(self, view: KeaView) -> None:
+        self._view = view
+        self._lock = threading.Lock()
+
+    def collect(self, target: Target, wishes: Wishes) -> Answer:
+        if not self._lock.acquire(blocking=False):
+            return _nothing(target.daemon, "status", 0.0)
+        try:
+            return self._view.collect(target, wishes.context, wishes.timeout)
+        finally:
+            self._lock.release()
+
+
+def _job(do: Callable[..., Answer], *arguments: object) -> Callable[[], Answer]:
+    return lambda: do(*arguments)
+
+
+def _at_once(jobs: Mapping[tuple[str, str], Callable[[], Answer]], timeout: float) -> dict[tuple[str, str], Answer]:
+    """Every job in a thread of its own; one that is not back in time is as one that failed."""
+    began = time.monotonic()
+    pool = ThreadPoolExecutor(max(1, len(jobs)), thread_name_prefix="scrape")
+    futures = {key: pool.submit(job) for key, job in jobs.items()}
+    pool.shutdown(wait=False)
+    wait(futures.values(), timeout)
+    return {key: _result(key, future, began) for key, future in futures.items()}
+
+
+def _result(key: tuple[str, str], future: Future[Answer], began: float) -> Answer:
+    if not future.done():
+        return _nothing(*key, time.monotonic() - began)
+    if error := future.exception():
+        # A mistake of ours costs one part of the scrape, not the scrape.
+        logger.error("%s: %s of the scrape failed: %r", *key, error, exc_info=error)
+        return _nothing(*key, time.monotonic() - began)
+    return future.result()
+
+
+def _nothing(daemon: str, collector: str, seconds: float) -> Answer:
+    return Answer(samples=[Sample(SUCCESS, (daemon, collector), 0.0), Sample(DURATION, (daemon, collector), seconds)])

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Reads the answer to `statistic-get-all` while it arrives.
+
+Kea with 10,000 subnets tells 140,000 statistics in 11 MB. `json.loads` of that needs 45 MB and holds Python's
+interpreter lock, and with it the agent's loop, for a tenth of a second. Kea writes every statistic the same way
+(2.2.0 to 3.3), so one regular expression takes them one by one out of what has come, while Kea sends the rest.
+Whatever does not look like that goes through the json module, so the worst of an odd answer is that it is slow.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from json import JSONDecodeError, JSONDecoder
+from typing import Any
+
+from kea_agent.errors import ControlError
+
+# One statistic as Kea spells it: its name, and the value of its newest sample, which is the first. Anchored and without
+# a way back, so time is linear in what is there; a spelling that allows for other spaces takes twice as long.
+_ENTRY = re.compile(
+    r'[\s,]*+"([^"\\]*+)": \[ \[ (-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?), "[^"]*+" \](?:, \[[^\[\]]*+\])*+ \]'
+)
+_BEGIN = re.compile(r'\s*+(\[?)\s*+\{\s*"arguments"\s*:\s*\{')
+_END = re.compile(r"[\s,]*\}")
+_ODD = re.compile(r'[\s,]*(?=")')
+_DECODER = JSONDecoder()
+_COLON = re.compile(r"\s*:\s*")
+# More than this without one statistic is not Kea; one that has 20 samples is 1 KiB.
+_MOST_PENDING = 1 << 20
+
+Statistic = tuple[str, str]
+
+
+class Scanner:
+    """Takes chunks, gives statistics: Kea's name, and its value in Kea's spelling ("" if it is not a number)."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._text = ""
+        self._position = 0
+        self._opening: str | None = None
+        self._is_over = False
+
+    def feed(self, chunk: bytes) -> list[Statistic]:
+        """The statistics that are whole now; ControlError when this cannot become an answer of Kea."""
+        self._text = self._text[self._position :] + self._decode(chunk)
+        self._position = 0
+        found: list[Statistic] = []
+        if self._opening is not None or self._begins():
+            while not self._is_over and (self._take(found) or self._take_odd(found)):
+                pass
+        if len(self._text) - self._position > _MOST_PENDING:
+            raise ControlError(f"answer is not Kea's: {self._text[self._position :][:80]!r}")
+        return found
+
+    def finish(self) -> list[Statistic]:
+        """What is left at the end; ControlError if the answer is not whole, or is Kea's refusal."""
+        opening = "" if self._opening is None else f'{self._opening}{{"arguments": {{'
+        try:
+            answer = json.loads(opening + self._text[self._position :].lstrip(", \n"))
+        except (ValueError, RecursionError) as error:
+            raise ControlError(f"answer is not whole, or not JSON: {self._text[:80]!r}") from error
+        if isinstance(answer, list) and len(answer) == 1:
+            answer = answer[0]
+        if not isinstance(answer, dict) or answer.get("result") != 0:
+            raise ControlError(f"no statistics: {str(answer)[:80]}")
+        listed = answer.get("arguments")
+        return [_plain(name, value) for name, value in listed.items()] if isinstance(listed, dict) else []
+
+    def _begins(self) -> bool:
+        begin = _BEGIN.match(self._text)
+        if begin:
+            self._opening = begin[1]
+            self._position = begin.end()
+        return begin is not None
+
+    def _take(self, found: list[Statistic]) -> bool:
+        """Everything that is spelled as Kea does it; whether there was any."""
+        text, position, match = self._text, self._position, _ENTRY.match
+        while entry := match(text, position):
+            found.append(entry.groups())  # type: ignore[arg-type]
+            position = entry.end()
+        is_any, self._position = position > self._position, position
+        self._is_over = _END.match(text, position) is not None
+        return is_any
+
+    def _take_odd(self, found: list[Statistic]) -> bool:
+        """One statistic of any other form, if it is whole."""
+        begin = _ODD.match(self._text, self._position)
+        if begin is None or self._is_over:
+            return False
+        try:
+            name, after = _DECODER.raw_decode(self._text, begin.end())
+            colon = _COLON.match(self._text, after)
+            value, self._position = _DECODER.raw_decode(self._text, colon.end() if colon else after)
+        except (JSONDecodeError, RecursionError):
+            return False
+        found.append(_plain(name, value))
+        return True
+
+
+def _plain(name: str, samples: Any) -> Statistic:
+    newest = samples[0] if isinstance(samples, list) and samples else None
+    value = newest[0] if isinstance(newest, list) and newest else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return name, repr(value) if is_number else ""
