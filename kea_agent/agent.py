@@ -13,18 +13,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kea_agent import __version__, log, proc, settings, status, units, verify
+from kea_agent import __version__, log, settings, status, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
-from kea_agent.errors import AgentError, BusError, ControlError
+from kea_agent.errors import AgentError, BusError
 from kea_agent.local import LocalServer
-from kea_agent.metrics import AgentMetrics, WatchCounters
+from kea_agent.metrics import PROPERTIES, AgentMetrics, Collection, Target, WatchCounters, Wishes, World, legacy_pages
 from kea_agent.notify import Notifier
 from kea_agent.outcome import DaemonStatus, Pass, Urge
 from kea_agent.pipeline import Pipeline
@@ -32,10 +32,12 @@ from kea_agent.settle import Settler
 from kea_agent.store import Store
 from kea_agent.systemd import Systemd
 from kea_agent.watch import Watcher
-from kea_agent.web import WebServer
+from kea_agent.web import Site
 from kea_agent.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+OWN_UNIT = "kea-agent.service"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Places:
     settings: Path = Path("/etc/kea-agent")
     runtime: Path = Path("/run/kea-agent")
     state: Path = Path("/var/lib/kea-agent")
+    web_config: str = ""  # instead of the setting
 
 
 class _Seat:
@@ -74,9 +77,19 @@ class Agent:
         self._notifier = Notifier()
         self._watcher = Watcher()
         self._store = Store(places.state)
+        collection = Collection(World(self._targets, self._units, self._properties, self._noticed, self._wishes))
         self._metrics = AgentMetrics(
-            version=__version__, daemons=BY_NAME, statuses=self.statuses, watch=self._counters, up=self._up
+            version=__version__, daemons=BY_NAME, statuses=self.statuses, watch=self._counters, kea=collection.collect
         )
+        self._site = Site(
+            render=self._metrics.render,
+            statuses=self.statuses,
+            ready=self._is_ready,
+            more=legacy_pages(collection.collect),
+        )
+        self._site.configure(places.web_config or self._settings.web.config_file)
+        # Not the threads of the passes: a scrape of a Kea that hangs takes one for seconds.
+        self._scraper = ThreadPoolExecutor(1, "metrics")
         self._local = LocalServer(places.runtime / "agent.sock", self._handle)
         self._workers: dict[str, Worker] = {}
         self._turns: dict[str, asyncio.Task[None]] = {}
@@ -91,7 +104,7 @@ class Agent:
         self._systemd = Systemd(self._connect, self._units_changed, self._look_at_everything)
         self._systemd.open()
         self._seat_workers()
-        self._web = self._open_web(self._settings.web.listen)
+        self._site.open(self._settings.web.listen)
         await self._local.start()
         self._listen()
         self._publish_status()
@@ -166,7 +179,8 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._turns.values(), return_exceptions=True)
         self._local.stop()
-        await asyncio.to_thread(self._web.stop)
+        self._scraper.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._site.stop)
         self._systemd.close()
         self._watcher.close()
         logger.info("stopped; Kea goes on as it is")
@@ -226,11 +240,13 @@ class Agent:
         """SIGHUP: everything new or, if it is wrong, everything as it was and said so."""
         self._notifier.reloading()
         try:
-            self._settings = settings.load(self._places.settings)
+            wanted = settings.load(self._places.settings)
+            self._site.configure(self._places.web_config or wanted.web.config_file)
+            self._settings = wanted
             self._trouble = ""
             log.configure(self._settings.agent.log_level)
             self._seat_workers()
-            self._reopen_web()
+            self._site.open(self._settings.web.listen)
             self._watch()
             self._look_at_everything()
             logger.info("settings read again")
@@ -284,29 +300,31 @@ class Agent:
         watcher = self._watcher
         return WatchCounters(watcher.watches, watcher.events, watcher.overflows, self._systemd.reconnects)
 
-    def _up(self) -> Mapping[str, bool]:
-        """Ask every installed daemon at once whether it answers; called in a thread of the web server."""
-        asked = [worker for worker in list(self._workers.values()) if worker.pipeline.status.unit]
-        with ThreadPoolExecutor(max(1, len(asked))) as pool:
-            answers = pool.map(self._is_up, asked)
-            return dict(zip([worker.name for worker in asked], answers, strict=True))
+    def _targets(self) -> list[Target]:
+        """The installed daemons, for a scrape; called, like the next ones, in threads of the web server."""
+        pipelines = [worker.pipeline for worker in list(self._workers.values()) if worker.pipeline.status.unit]
+        return [Target(each.daemon.name, each.status.main_pid, each.channel) for each in pipelines]
 
-    def _is_up(self, worker: Worker) -> bool:
-        pid, channel = worker.pipeline.status.main_pid, worker.pipeline.channel
-        if not pid or not proc.is_alive(pid):
-            return False
-        if channel is None:
-            return True
-        try:
-            seen = verify.snapshot(channel, self._settings.web.scrape_timeout_seconds)
-        except ControlError:
-            return False
-        self._loop.call_soon_threadsafe(worker.notice, seen.hash)
-        return True
+    def _units(self) -> dict[str, str]:
+        found = {each.daemon: each.unit for each in self.statuses() if each.unit}
+        return found | {"kea-agent": OWN_UNIT}
+
+    def _properties(self, unit: str, timeout: float) -> dict[str, Any]:
+        return self._systemd.properties_from_thread(unit, timeout, PROPERTIES)
+
+    def _noticed(self, daemon: str, running_hash: str | None) -> None:
+        if worker := self._workers.get(daemon):
+            self._loop.call_soon_threadsafe(worker.notice, running_hash)
+
+    def _wishes(self) -> Wishes:
+        return Wishes(self._settings.web.scrape_timeout_seconds, self._settings.metrics.subnet_context_labels)
 
     # -- what is asked
 
     async def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("verb") == "metrics":
+            page, _ = await self._loop.run_in_executor(self._scraper, self._metrics.render)
+            return {"metrics": page.decode()}
         if request.get("verb") != "reload":
             raise AgentError(f"unknown verb {request.get('verb')!r}")
         names = request.get("daemons") or [each.daemon for each in self.statuses() if each.unit]
@@ -316,27 +334,6 @@ class Agent:
             raise AgentError(f"not looked after: {', '.join(unknown)}")
         passes = await asyncio.gather(*(self._workers[name].ask(_urge(request)) for name in names))
         return {"results": {name: _as_json(done) for name, done in zip(names, passes, strict=True)}}
-
-    # -- the web
-
-    def _open_web(self, listen: Sequence[str]) -> WebServer:
-        """Metrics are not worth the agent: a port that is taken is told, and tried again when settings are read."""
-        web = WebServer(listen, render=self._metrics.render, statuses=self.statuses, ready=self._is_ready)
-        try:
-            web.start()
-        except AgentError as error:
-            logger.error("%s; everything but metrics and the status page works", error)
-        return web
-
-    def _reopen_web(self) -> None:
-        wanted, old = self._settings.web.listen, self._web
-        if old.listen == wanted and (old.addresses or not wanted):
-            return
-        # The old one may hold one of the new addresses.
-        old.stop()
-        self._web = self._open_web(wanted)
-        if wanted and not self._web.addresses:
-            self._web = self._open_web(old.listen)
 
     def _is_ready(self) -> bool:
         return all(each.last is not None for each in self.statuses())

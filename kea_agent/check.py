@@ -2,8 +2,8 @@
 """The levels a configuration has to pass before any daemon is touched; each is cheaper than the next.
 
     syntax      our reader (keaconf)
-    rules       lint                                    (comes with issue 5)
-    kea         `kea-* -t`: this module
+    rules       ours (lint)
+    kea         `kea-* -t`
     rehearsal   the real daemon in a sandbox            (comes with issue 6)
 
 `kea-* -t` exits 1 for anything wrong, logs on stdout and puts its verdict on stderr (2.2.0 to 3.0.4). It opens no
@@ -21,8 +21,14 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
+from kea_agent import lint
+from kea_agent.daemons import Daemon
 from kea_agent.errors import ConfigError
+from kea_agent.keaconf import Document
+from kea_agent.rules import Severity, Version, parse_version
 
 _VERDICT = re.compile(r"(?:Syntax check failed with|Error encountered): (.*)")
 _LEADING_PLACE = re.compile(
@@ -49,6 +55,40 @@ class Limits:
 
     timeout: float = 60.0
     output_bytes: int = 65536
+
+
+def with_rules(daemon: Daemon, document: Document, setup: lint.Setup) -> Verdict:
+    """What the rules say: the first error is the problem, all else are warnings; infos are for those who ask."""
+    started = time.monotonic()
+    findings = lint.run(daemon.name, document, setup)
+    told = [finding for finding in findings if finding.severity != Severity.INFO]
+    error = next((finding for finding in told if finding.severity == Severity.ERROR), None)
+    warnings = tuple(f"{finding.place}: {finding.message} [{finding.rule}]" for finding in told if finding != error)
+    return Verdict("rules", _as_error(error) if error else None, time.monotonic() - started, warnings)
+
+
+def _as_error(finding: lint.Finding) -> ConfigError:
+    return ConfigError(
+        f"{finding.message} [{finding.rule}]", file=finding.file, line=finding.row, column=finding.column
+    )
+
+
+def version_of(binary: str) -> Version | None:
+    """The version of an installed Kea; asked once, until the file is another. None for what is not Kea's own program."""
+    try:
+        status = os.stat(binary)
+    except (OSError, ValueError):
+        return None
+    return _asked(binary, status.st_mtime_ns, status.st_ino) if Path(binary).name.startswith("kea-") else None
+
+
+@cache
+def _asked(binary: str, _mtime: int, _inode: int) -> Version | None:
+    try:
+        code, output = _run([binary, "-v"], _environment({}), Limits(timeout=5.0, output_bytes=4096))
+        return parse_version(output.strip()) if code == 0 else None
+    except (OSError, ValueError):
+        return None
 
 
 def with_kea(argv: Sequence[str], environment: Mapping[str, str], config_file: str, limits: Limits) -> Verdict:

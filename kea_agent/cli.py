@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,12 +46,21 @@ def parser() -> argparse.ArgumentParser:
     _run(verbs.add_parser("run", help="be the agent (what kea-agent.service does)"))
     _status(verbs.add_parser("status", help="what every daemon runs, and how its last change ended"))
     _check(verbs.add_parser("check", help="judge configurations without touching a daemon"))
+    _diff(verbs.add_parser("diff", help="what differs in meaning between files and running servers"))
+    _metrics(verbs.add_parser("metrics", help="one scrape, as Prometheus gets it"))
     _reload(verbs.add_parser("reload", help="have the running agent take a daemon through a reload now"))
     return top
 
 
 def _run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        type=os.path.abspath,
+        metavar="FILE",
+        help="TLS and passwords, in the format that Prometheus's exporters share; wins over the setting",
+    )
     verb.add_argument("--test", action="store_true", help="only check the settings; exit 2 if they are wrong")
 
 
@@ -60,8 +70,29 @@ def _status(verb: argparse.ArgumentParser) -> None:
 
 def _check(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help=f"{', '.join(BY_NAME)} or a file; default: all")
-    verb.add_argument("--level", choices=("syntax", "kea"), default="kea", help="how deep to look (default: kea)")
+    verb.add_argument(
+        "--level", choices=("syntax", "rules", "kea"), default="kea", help="how deep to look (default: kea)"
+    )
+    verb.add_argument(
+        "--kea-version", type=_version, metavar="X.Y", help="the Kea that is to read it (default: the one installed)"
+    )
+    verb.add_argument("--disable", action="append", default=[], metavar="ID", help="a rule that is not asked")
+    verb.add_argument("--previous", metavar="FILE", help="the configuration before: finds subnets whose id changed")
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=("text", "json", "github", "sarif"), default="text", help="(default: text)")
+    form.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+
+
+def _diff(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help="default: each server and its file; or A and B")
+    verb.add_argument("--peer", action="store_true", help="leave out what each host of a pair has for itself")
     verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _metrics(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument("--output", type=Path, metavar="FILE", help="replace this file as a whole instead of printing")
 
 
 def _reload(verb: argparse.ArgumentParser) -> None:
@@ -69,6 +100,15 @@ def _reload(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--again", action="store_true", help="also if it runs already")
     verb.add_argument("--force", action="store_true", help="also if it runs already, or the HA partner is away")
     verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _version(text: str) -> tuple[int, int, int]:
+    from kea_agent.rules import parse_version  # noqa: PLC0415 - only this verb needs the rules
+
+    try:
+        return parse_version(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ do not differ here) and were compared with `kea-dhcp4 -t` of these three (tests/
 bytes: so does this module, and a column counts bytes. It sees the language only: which keywords there are is for Kea.
 
 This module is about files: it splices includes, drops comments and knows where every piece of text came from.
-keaconf_grammar makes a tree of the result.
+keaconf_grammar makes a tree of the result; keaconf_places tells, for whoever asks, where in the files a value stands.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from kea_agent.errors import ConfigError
 from kea_agent.keaconf_grammar import parse, printable, shown, utf8_tree
 
-__all__ = ["MAX_BYTES", "Document", "file_set", "fingerprint", "meaning_of", "read", "utf8_tree"]
+__all__ = ["MAX_BYTES", "Document", "Source", "file_set", "fingerprint", "meaning_of", "read", "utf8_tree"]
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_NESTED_INCLUDES = 11  # Kea gives up at the twelfth: "Too many nested include."
@@ -55,7 +55,7 @@ _TOLERANT = re.compile(
 class Document:
     """One configuration as read; `files` are absolute as far as directives resolve, not resolved through links.
 
-    `digest` changes with any byte of any file; `meaning` only when the tree does.
+    `digest` changes with any byte of any file; `meaning` only when the tree does. `size`: bytes of all text together.
     """
 
     path: str
@@ -65,6 +65,8 @@ class Document:
     digest: str
     meaning: str
     warnings: tuple[str, ...]
+    cwd: str = "/"
+    size: int = MAX_BYTES
 
 
 def read(path: str, root_key: str, *, max_bytes: int = MAX_BYTES, cwd: str = "/") -> Document:
@@ -83,7 +85,7 @@ def read(path: str, root_key: str, *, max_bytes: int = MAX_BYTES, cwd: str = "/"
 
 
 def _read(path: str, root_key: str, max_bytes: int, cwd: str) -> Document:
-    source = _Source(cwd=cwd, max_bytes=max_bytes)
+    source = Source(cwd=cwd, max_bytes=max_bytes)
     text = source.expand(path)
     tree, commas = parse(text, root_key, error=source.error, stop=source.stop)
     return Document(
@@ -94,6 +96,8 @@ def _read(path: str, root_key: str, max_bytes: int, cwd: str) -> Document:
         digest=source.hash.hexdigest(),
         meaning=meaning_of(tree),
         warnings=tuple(_warnings(source, commas)),
+        cwd=cwd,
+        size=max_bytes - source.bytes_left,
     )
 
 
@@ -221,7 +225,7 @@ def _named_includes(data: bytes) -> list[str]:
 # Text, comments and includes
 
 
-class _Source:
+class Source:
     """All files as one text without comments, remembering where each piece of it was taken from."""
 
     def __init__(self, *, cwd: str, max_bytes: int) -> None:
@@ -255,9 +259,13 @@ class _Source:
 
     def error(self, offset: int, message: str) -> ConfigError:
         """The error for an offset of the expanded text."""
+        return self._error(*self.origin(offset), message)
+
+    def origin(self, offset: int) -> tuple[str, int]:
+        """The file, and the offset in it, of an offset of the expanded text."""
         index = bisect_right(self._starts, offset) - 1
         name, start = self._origins[index]
-        return self._error(name, start + offset - self._starts[index], message)
+        return name, start + offset - self._starts[index]
 
     def _error(self, name: str, offset: int, message: str) -> ConfigError:
         text = self.texts[name]
@@ -363,7 +371,7 @@ class _Source:
         return end + 2
 
 
-def _warnings(source: _Source, commas: list[int]) -> list[str]:
+def _warnings(source: Source, commas: list[int]) -> list[str]:
     """One line for each trailing (or repeated) comma, up to a limit: a place costs a walk through the text."""
     message = "trailing comma, which Kea ignores: is something missing here?"
     lines = [str(source.error(offset, message)) for offset in commas[:MAX_WARNINGS]]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kea_agent.errors import ConfigError
+from kea_agent.redact import is_secret
 
 MAX_DEPTH = 200  # Kea's -t has no limit, but 3.0 cannot print more than 100; and whoever walks the tree may recurse
 
@@ -243,7 +244,9 @@ class _Parser:
         at = space.end() if space else self.position
         if at < len(self.text):
             after = self.state is _END
-            raise self.error(at, _after(self.text[at:]) if after else _bad_character(self.text, at))
+            hidden = is_secret(self.key) and not after
+            words = "invalid character" if hidden else _bad_character(self.text, at)
+            raise self.error(at, _after(self.text[at:]) if after else words)
         if self.stop:
             raise self.stop
         return "$", "", max(at - 1, 0)
@@ -253,7 +256,11 @@ class _Parser:
             return self.error(at, _after(token))
         if kind == "$":
             return self.error(at, f"expected {self.state.wanted} before the end of the file")
-        return self.error(at, f"expected {self.state.wanted} before {_quoted(token)}")
+        return self.error(at, f"expected {self.state.wanted} before {self._named(token)}")
+
+    def _named(self, token: str) -> str:
+        """A token for a message, unless it is or was to be the value of a key that speaks of a secret."""
+        return "a string" if token.startswith('"') and is_secret(self.key) else _quoted(token)
 
     def _open(self, bracket: str, at: int) -> None:
         if len(self.stack) == MAX_DEPTH:

@@ -70,7 +70,7 @@ class DaemonStatus:
 
     `config_valid`: the file as it is on disk passed every check. `config_in_sync`: the running server was proven
     to run that file. `reload_successful` and `reloaded_at` (Unix time of the last success) speak of the last
-    reload that was really tried.
+    reload that was really tried. `warnings`: what the rules say of a file that passed, `file:line:column: ...`.
     """
 
     daemon: str
@@ -86,3 +86,4 @@ class DaemonStatus:
     running_hash: str | None = None
     last: Pass | None = None
     retry_at: float | None = None
+    warnings: tuple[str, ...] = ()

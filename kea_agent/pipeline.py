@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kea_agent import check, gate, insync, journal, keaconf, proc, verify, voucher
+from kea_agent import check, gate, insync, journal, keaconf, proc, redact, rulebook, verify, voucher
 from kea_agent.candidate import Candidate
 from kea_agent.control import Channel, SilentError
 from kea_agent.daemons import Daemon
@@ -79,6 +79,8 @@ class Pipeline:
         self._seconds: dict[Stage, float] = {}
         # A file that passed and waits at the gate is not checked again at every retry, only when the gate opens.
         self._held: str | None = None
+        self._told: str | None = None
+        self._warnings: tuple[str, ...] = ()
         self.channel: Channel | None = None
         reloaded_at = self._remembered.reloaded_at if self._remembered else None
         self.status = DaemonStatus(daemon.name, reloaded_at=reloaded_at)
@@ -175,10 +177,23 @@ class Pipeline:
     def _check(self, candidate: Candidate) -> check.Verdict:
         limits = check.Limits(self.settings.check.timeout_seconds, self.settings.check.output_bytes)
         argv = candidate.unit.argv or (f"/usr/sbin/{self.daemon.binary}",)
-        verdict = check.with_kea(argv, candidate.unit.environment, candidate.document.path, limits)
+        environment = candidate.unit.environment
+        verdict = rulebook.judge(self.daemon, candidate.document, argv, environment, self.settings.check)
+        self._tell(candidate.document, verdict.warnings)
+        if verdict.problem:
+            return verdict
+        verdict = check.with_kea(argv, environment, candidate.document.path, limits)
         for warning in verdict.warnings:
             logger.debug("%s: %s", candidate.document.path, warning)
-        return verdict
+        return rulebook.without_secrets(verdict, candidate.document)
+
+    def _tell(self, document: keaconf.Document, warnings: tuple[str, ...]) -> None:
+        """Once for the same bytes, however often they are checked."""
+        if document.digest != self._told:
+            self._told = document.digest
+            for warning in warnings:
+                logger.warning("%s", warning)
+        self._warnings = warnings
 
     def _timed_gate(self, candidate: Candidate, urge: Urge) -> gate.Obstacle | None:
         with self._timed(Stage.GATE):
@@ -271,7 +286,7 @@ class Pipeline:
             busy = gate.lease_cleanup_obstacle(proof.snapshot.status)
             if busy:
                 return Finding(Outcome.DEFERRED, busy.reason, retry=True, valid=True)
-        said = journal.complaint(name, began)
+        said = redact.cleaned(journal.complaint(name, began) or "", candidate.document.tree)
         reason = f"{name}: {proof.reason}" + (f"; kea said: {said}" if said else "") + f" (reload job: {job})"
         outcome = Outcome.FAILED if proof.standing is Standing.REFUSED else Outcome.BROKEN
         return Finding(outcome, reason, valid=True, snapshot=proof.snapshot)
@@ -307,6 +322,7 @@ class Pipeline:
             running_hash=finding.snapshot.hash if finding.snapshot else self.status.running_hash,
             last=done,
             retry_at=None,
+            warnings=() if finding.outcome is Outcome.REJECTED else self._warnings,
         )
 
     def observed(self, unit: Unit | None) -> DaemonStatus:

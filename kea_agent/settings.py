@@ -17,7 +17,20 @@ from typing import Any, TypeVar
 from kea_agent.daemons import DAEMONS
 from kea_agent.errors import SettingsError
 from kea_agent.settings_files import Draft, read_draft
-from kea_agent.settings_kinds import Kind, absolute_path, addresses, one_of, quote, seconds, service, size, some_of
+from kea_agent.settings_kinds import (
+    Kind,
+    absolute_path,
+    addresses,
+    keys,
+    one_of,
+    path_or_none,
+    quote,
+    rule_ids,
+    seconds,
+    service,
+    size,
+    some_of,
+)
 
 T = TypeVar("T")
 _NAMES = tuple(daemon.name for daemon in DAEMONS)
@@ -74,6 +87,12 @@ class CheckSettings:
     max_config_bytes: int = _setting(
         67108864, size(1024, 1073741824), "How large a configuration with all its included files may be."
     )
+    rules: str = _setting(
+        "block",
+        one_of("block", "tell", "off"),
+        "Whether a rule of severity error rejects a file, is only told, or no rule is asked.",
+    )
+    disable: tuple[str, ...] = _setting((), rule_ids(), "The rules that are not asked.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +144,24 @@ class WebSettings:
     """[web]: the metrics and the status page."""
 
     listen: tuple[str, ...] = _setting(
-        ("127.0.0.1:9673",), addresses(), "Where metrics, status page and health are served, without a password."
+        ("127.0.0.1:9673",), addresses(), "Where metrics, status page and health are served."
+    )
+    config_file: str = _setting(
+        "", path_or_none(), "The file with TLS and passwords, in the format that Prometheus's exporters share."
     )
     scrape_timeout_seconds: float = _setting(
         5.0, seconds(0.1, 60), "How long a scrape waits for Kea's statistics before it answers without them."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsSettings:
+    """[metrics]: what a scrape has of Kea."""
+
+    subnet_context_labels: tuple[str, ...] = _setting(
+        ("name",),
+        keys(),
+        "The fields of a subnet's user context that become labels, with `subnet_` before their names.",
     )
 
 
@@ -150,6 +183,7 @@ _TABLES: dict[str, type[Any]] = {
     "verify": VerifySettings,
     "control": ControlSettings,
     "web": WebSettings,
+    "metrics": MetricsSettings,
 }
 _DAEMON_TABLES = {f"daemon.{name}": DaemonSettings for name in _NAMES}
 
@@ -167,6 +201,7 @@ class Settings:
     verify: VerifySettings = VerifySettings()
     control: ControlSettings = ControlSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
     daemon: Mapping[str, DaemonSettings] = field(
         default_factory=lambda: MappingProxyType({name: DaemonSettings() for name in _NAMES})
     )

@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kea_agent.rules import RULES
+
+UNIX_PREFIX = "unix:"
+_PATH = r"/[^\x00-\x1f\x7f]{1,4094}"
+_MAX_UNIX_PATH = 107  # bytes; sun_path in unix(7) has 108 with its final NUL
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -40,9 +46,19 @@ def some_of(*words: str) -> Kind:
     return Kind(f"a list of at least one of {_listed(words)}", partial(_each, partial(_word, words), 1))
 
 
+def keys() -> Kind:
+    """A list of keys of a JSON object, perhaps empty, none of them twice."""
+    return Kind("a list of keys, empty for none", partial(_each, partial(_matching, r"[\w.-]{1,64}", "a key"), 0))
+
+
+def rule_ids() -> Kind:
+    """A list of rules, perhaps empty, none of them twice."""
+    return Kind("a list of ids of rules, empty for none", partial(_each, partial(_word, tuple(RULES)), 0))
+
+
 def addresses() -> Kind:
     """A list of addresses to listen on, perhaps empty, none of them twice."""
-    return Kind('a list of "host:port" and "[IPv6]:port", empty for none', partial(_each, _address, 0))
+    return Kind('a list of "host:port", "[IPv6]:port" and "unix:/path", empty for none', partial(_each, _address, 0))
 
 
 def service() -> Kind:
@@ -53,9 +69,13 @@ def service() -> Kind:
 
 def absolute_path() -> Kind:
     """A path that means the same from everywhere."""
-    return Kind(
-        'a path such as "/etc/kea/kea.conf"', partial(_matching, r"/[^\x00-\x1f\x7f]{1,4094}", "an absolute path")
-    )
+    return Kind('a path such as "/etc/kea/kea.conf"', partial(_matching, _PATH, "an absolute path"))
+
+
+def path_or_none() -> Kind:
+    """A path, or nothing."""
+    words = 'a path such as "/etc/kea-agent/web.yml", or "" for none'
+    return Kind(words, partial(_matching, f"(?:{_PATH})?", "an absolute path"))
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -116,8 +136,19 @@ def _matching(pattern: str, what: str, value: object) -> str:
 def _address(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{quote(value)} is not an address and a port")  # noqa: TRY004
+    if value.startswith(UNIX_PREFIX):
+        return _unix_address(value)
     if split_address(value)[1] == 0:
         raise ValueError(f"{quote(value)} has port 0, which nobody could find")
+    return value
+
+
+def _unix_address(value: str) -> str:
+    path = value.removeprefix(UNIX_PREFIX)
+    if not re.fullmatch(_PATH, path):
+        raise ValueError(f"{quote(value)} has no absolute path")
+    if len(path.encode()) > _MAX_UNIX_PATH:
+        raise ValueError(f"{quote(value)} has a path of more than {_MAX_UNIX_PATH} bytes")
     return value
 
 

@@ -39,7 +39,7 @@ def to_json(
     generated_at   when this document was made
     daemons        by name (dhcp4, dhcp6, ddns, ctrl-agent), each with every field of `DaemonStatus` but its name:
         unit, unit_state, main_pid, config_file, included_files (a list), config_valid, config_in_sync,
-        reload_successful, reloaded_at, running_hash, retry_at, and
+        reload_successful, reloaded_at, running_hash, retry_at, warnings (a list of sentences), and
         last       the last pass: outcome, reason, at, seconds (by stage); null before the first
 
     Times are Unix seconds, and each has beside it, under its name with `_iso`, the same as ISO 8601 in UTC. null is
@@ -63,6 +63,7 @@ def _daemon(status: DaemonStatus) -> Document:
         "running_hash": status.running_hash,
         "last": None if status.last is None else _pass(status.last),
         **_time("retry_at", status.retry_at),
+        "warnings": list(status.warnings),
     }
 
 
@@ -188,6 +189,7 @@ def _block(
         ("unit", _unit(daemon, live)),
         ("file", _file(daemon)),
         ("reason", _clean(last.get("reason"))),
+        ("rules", _rules(name, daemon)),
         ("reload", _reload(daemon, now)),
         ("next", upcoming),
     )
@@ -230,6 +232,12 @@ def _file(daemon: Mapping[str, Any]) -> str:
     valid = _claim(daemon.get("config_valid"), "valid", "not valid", "not checked yet")
     sync = _claim(daemon.get("config_in_sync"), ", what the server runs", ", not what the server runs", "")
     return f"{files}: {valid}{sync}"
+
+
+def _rules(name: str, daemon: Mapping[str, Any]) -> str:
+    warnings = daemon.get("warnings")
+    count = len(warnings) if isinstance(warnings, list) else 0
+    return f"{count} warning{'s' if count > 1 else ''}: kea-agent check {_clean(name)}" if count else ""
 
 
 def _reload(daemon: Mapping[str, Any], now: float) -> str:

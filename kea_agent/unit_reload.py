@@ -18,14 +18,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kea_agent import check, gate, ha, keaconf, proc
+from kea_agent import check, gate, ha, keaconf, proc, rulebook, settings
 from kea_agent.daemons import DAEMONS, Daemon, option
 from kea_agent.endpoints import wanted
-from kea_agent.errors import ConfigError
+from kea_agent.errors import ConfigError, SettingsError
+from kea_agent.settings import CheckSettings
 from kea_agent.verify import Limits, Prover, Standing, Target, before
+
+SETTINGS = Path("/etc/kea-agent")
 
 _LIMITS = Limits(ha=0)
 _START_TIMEOUT = 30.0
+_DEATH = 1.0  # a Kea that does not survive a reload is gone sooner
 
 
 class RefusedError(Exception):
@@ -54,11 +58,21 @@ def reload(pid: int) -> str:
     endpoints = wanted(daemon, document.root, argv, os.environ)
     was = before(endpoints, endpoints.control, pid, _LIMITS.command, time.sleep)
     os.kill(pid, signal.SIGHUP)
+    if not endpoints.is_anything:
+        return _signalled(pid, daemon, config_file)
     target = Target(pid, endpoints, ha.is_configured(document.root))
     proof = Prover(target, was, _LIMITS, lambda: pid if proc.is_alive(pid) else 0).prove()
     if proof.standing is not Standing.SERVING:
         raise RefusedError(f"{config_file}: reload of {daemon.binary}: {proof.reason}")
     return f"{config_file}: {daemon.binary} was reloaded: {proof.reason}"
+
+
+def _signalled(pid: int, daemon: Daemon, config_file: str) -> str:
+    """All that can be said of a server that opens nothing: that the reload did not kill it."""
+    time.sleep(_DEATH)
+    if not proc.is_alive(pid):
+        raise RefusedError(f"{config_file}: reload of {daemon.binary}: process {pid} is gone")
+    return f"{config_file}: {daemon.binary} was told to reload; with neither control socket nor port nothing proves it"
 
 
 def _daemon(argv: Sequence[str]) -> Daemon:
@@ -74,10 +88,20 @@ def _checked(daemon: Daemon, config_file: str, argv: Sequence[str]) -> keaconf.D
         document = keaconf.read(config_file, daemon.root_key)
     except ConfigError as error:
         raise RefusedError(f"not reloaded, still serving the old file: {error}") from error
-    verdict = check.with_kea(argv, os.environ, config_file, check.Limits())
+    verdict = rulebook.judge(daemon, document, argv, os.environ, _settings())
+    if not verdict.problem:
+        verdict = rulebook.without_secrets(check.with_kea(argv, os.environ, config_file, check.Limits()), document)
     if verdict.problem or verdict.could_not:
         raise RefusedError(f"not reloaded, still serving the old file: {verdict.problem or verdict.could_not}")
     return document
+
+
+def _settings() -> CheckSettings:
+    """The agent's; where they are wrong the agent tells it, and a reload goes by the defaults."""
+    try:
+        return settings.load(SETTINGS).check
+    except SettingsError:
+        return CheckSettings()
 
 
 if __name__ == "__main__":

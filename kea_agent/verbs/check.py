@@ -1,44 +1,64 @@
 # SPDX-License-Identifier: MPL-2.0
-"""`kea-agent check`: judge configurations without touching a daemon, and without an agent."""
+"""`kea-agent check`: judge configurations without touching a daemon, and without an agent.
+
+`syntax` and `rules` need no Kea, no systemd and no root; D-Bus is only looked for at level `kea`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kea_agent import check, keaconf, units
-from kea_agent.bus import Bus
+from kea_agent import check, keaconf, lint, redact, report, settings
 from kea_agent.daemons import BY_NAME, DAEMONS, Daemon
-from kea_agent.errors import AgentError, BusError, ConfigError, ExitCode
+from kea_agent.errors import AgentError, BusError, ConfigError, ExitCode, SettingsError
+from kea_agent.lint import Finding
+from kea_agent.rules import RULES
 
-Finding = dict[str, object]
+if TYPE_CHECKING:
+    from kea_agent import units
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print `file:line:column: message` for each problem; 1 if there is any, 3 if something could not be checked."""
+    """Print every finding; 1 if one is an error, 3 if something could not be checked."""
+    if unknown := set(arguments.disable) - RULES.keys():
+        raise SettingsError(f'kea-agent check: there is no rule "{min(unknown)}"; docs/usage/rules.md has them')
+    disabled = {*_settings(arguments.settings).disable, *arguments.disable}
     findings = [
-        finding for daemon, path in _subjects(arguments.what) for finding in _judge(daemon, path, arguments.level)
+        finding
+        for daemon, path in _subjects(arguments.what, arguments.level)
+        for finding in _judge(daemon, path, arguments, disabled)
     ]
-    if arguments.json:
-        print(json.dumps(findings, indent=1))
-    else:
-        for finding in findings:
-            print(f"{finding['place']}: {finding['severity']}: {finding['message']}")
-    severities = {finding["severity"] for finding in findings}
+    sys.stdout.write(_written(findings, arguments.format))
+    severities = {finding.severity for finding in findings}
     return (
         ExitCode.BAD_CONFIG if "error" in severities else ExitCode.NOT_DONE if "unknown" in severities else ExitCode.OK
     )
 
 
-def _subjects(words: list[str]) -> Iterator[tuple[Daemon, str]]:
+def _written(findings: list[Finding], form: str) -> str:
+    if form == "text":
+        return report.text(findings, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    return report.FORMS[form](findings)
+
+
+def _settings(directory: Path) -> settings.CheckSettings:
+    """The agent's own, where there are some that this user may read."""
+    is_closed = directory.exists() and not os.access(directory, os.R_OK | os.X_OK)
+    return settings.CheckSettings() if is_closed else settings.load(directory).check
+
+
+def _subjects(words: list[str], level: str) -> Iterator[tuple[Daemon, str]]:
     for word in words or [daemon.name for daemon in DAEMONS if Path(daemon.config_path).exists()]:
-        yield (BY_NAME[word], _config_file(BY_NAME[word])) if word in BY_NAME else (_owner(word), word)
+        yield (BY_NAME[word], _config_file(BY_NAME[word], level)) if word in BY_NAME else (_owner(word), word)
 
 
-def _config_file(daemon: Daemon) -> str:
-    unit = _unit(daemon)
+def _config_file(daemon: Daemon, level: str) -> str:
+    unit = _unit(daemon) if level == "kea" else None
     return (unit and unit.config_file) or daemon.config_path
 
 
@@ -56,32 +76,63 @@ def _owner(path: str) -> Daemon:
     raise AgentError(f"{path}: cannot tell which daemon it is for; its top-level key should say")
 
 
-def _judge(daemon: Daemon, path: str, level: str) -> Iterator[Finding]:
+def _judge(daemon: Daemon, path: str, arguments: argparse.Namespace, disabled: set[str]) -> Iterator[Finding]:
     try:
         document = keaconf.read(path, daemon.root_key)
     except ConfigError as error:
-        yield _finding("error", error.place, error.message, "syntax")
+        yield _of_error(error, "syntax")
         return
-    for warning in document.warnings:
-        place, _, message = warning.partition(": ")
-        yield _finding("warning", place, message, "syntax")
-    if level == "kea":
-        yield from _judge_with_kea(daemon, path)
+    yield from (_of_warning(warning) for warning in document.warnings)
+    if arguments.level == "syntax":
+        return
+    unit = _unit(daemon) if arguments.level == "kea" else None
+    yield from lint.run(daemon.name, document, _setup(daemon, arguments, disabled, unit))
+    if arguments.level == "kea":
+        yield from _judge_with_kea(daemon, document, unit)
 
 
-def _judge_with_kea(daemon: Daemon, path: str) -> Iterator[Finding]:
-    unit = _unit(daemon)
-    argv = (unit and unit.argv) or (f"/usr/sbin/{daemon.binary}",)
-    verdict = check.with_kea(argv, unit.environment if unit else {}, path, check.Limits())
+def _setup(daemon: Daemon, arguments: argparse.Namespace, disabled: set[str], unit: units.Unit | None) -> lint.Setup:
+    version = arguments.kea_version
+    if version is None and arguments.level == "kea":
+        version = check.version_of(_argv(daemon, unit)[0])
+    return lint.Setup(
+        version=version,
+        disabled=disabled,
+        previous=_previous(daemon, arguments.previous),
+        environment=unit.environment if unit else None,
+        argv=unit.argv if unit else (),
+    )
+
+
+def _previous(daemon: Daemon, path: str | None) -> Mapping[str, Any] | None:
+    """The tree before this one; one of another daemon is of no use, and no error when several are checked."""
+    try:
+        return keaconf.read(path, daemon.root_key).tree if path else None
+    except ConfigError as error:
+        if error.line is None:
+            raise
+        return None
+
+
+def _judge_with_kea(daemon: Daemon, document: keaconf.Document, unit: units.Unit | None) -> Iterator[Finding]:
+    environment = unit.environment if unit else {}
+    verdict = check.with_kea(_argv(daemon, unit), environment, document.path, check.Limits())
     for warning in verdict.warnings:
-        yield _finding("warning", path, warning, "kea")
+        yield _of_place(document.path, "warning", redact.cleaned(warning, document.tree))
     if verdict.could_not:
-        yield _finding("unknown", path, verdict.could_not, "kea")
+        yield _of_place(document.path, "unknown", verdict.could_not)
     if verdict.problem:
-        yield _finding("error", verdict.problem.place, verdict.problem.message, "kea")
+        yield _of_error(verdict.problem, "kea", document)
+
+
+def _argv(daemon: Daemon, unit: units.Unit | None) -> tuple[str, ...]:
+    return tuple((unit and unit.argv) or (f"/usr/sbin/{daemon.binary}",))
 
 
 def _unit(daemon: Daemon) -> units.Unit | None:
+    from kea_agent import units  # noqa: PLC0415 - D-Bus is not there where files are checked
+    from kea_agent.bus import Bus  # noqa: PLC0415
+
     try:
         bus = Bus()
         unit = units.discover(bus, daemon)
@@ -91,5 +142,26 @@ def _unit(daemon: Daemon) -> units.Unit | None:
     return unit
 
 
-def _finding(severity: str, place: str, message: str, level: str) -> Finding:
-    return {"severity": severity, "place": place, "message": message, "level": level}
+def _of_error(error: ConfigError, level: str, document: keaconf.Document | None = None) -> Finding:
+    line, caret = lint.source_line(error)
+    message = redact.cleaned(error.message, document.tree) if document else error.message
+    return Finding("", "error", message, error.place, error.file, error.line, error.column, "", level, line, caret)
+
+
+def _of_warning(warning: str) -> Finding:
+    """A warning of the reader's, `file:line:column: words`."""
+    place, _, words = warning.partition(": ")
+    file, _, numbers = place.partition(":")
+    line, _, column = numbers.partition(":")
+    where = ConfigError(
+        words,
+        file=file,
+        line=int(line) if line.isdecimal() else None,
+        column=int(column) if column.isdecimal() else None,
+    )
+    shown, caret = lint.source_line(where)
+    return Finding("", "warning", words, place, file, where.line, where.column, "", "syntax", shown, caret)
+
+
+def _of_place(place: str, severity: str, words: str) -> Finding:
+    return Finding("", severity, words, place, place, level="kea")
