@@ -15,7 +15,7 @@ TOOLS := fish groff openssl procps prometheus python3-venv rsync shellcheck vim 
 
 SOURCES := $(shell git ls-files kea_agent units debian packaging pyproject.toml README.md)
 
-.PHONY: help hosts images test test-unit test-lab lint bench demo deb clean
+.PHONY: help hosts images test test-unit test-lab lint bench bench-check demo deb clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -45,6 +45,14 @@ lint: $(VENV)/.done
 ## make bench      figures side by side, one line each: name value unit baseline ratio
 bench: deb hosts
 	/usr/bin/python3 tests/bench/run.py
+	/usr/bin/python3 tests/bench/metrics.py
+
+## make bench-check  reader and rules beside the images' own Kea: time, and that they agree on 20,000 files; fuzzing; an hour
+bench-check: $(VENV)/.done images
+	$(VENV)/bin/python tests/bench/reader.py
+	$(VENV)/bin/python tests/bench/oracle.py
+	$(VENV)/bin/python tests/bench/rules.py
+	$(VENV)/bin/python tests/bench/fuzz.py
 
 ## make deb        dist/kea-agent_*_all.deb, by the distribution's own tools
 deb: dist/.deb

@@ -66,7 +66,8 @@ def saying(words: bytes) -> Manner:
 class FakeKea:
     """A Kea daemon's control channel in a thread: one command a connection, one connection after the other.
 
-    Change `hash`, `status`, `config` and `manner` at any time; `commit` is what a successful reload does.
+    Change `hash`, `status`, `config` and `manner` at any time; `commit` is what a successful reload does. `manners` are
+    for single commands. `statistics` are by name, a value stands for one sample; `unsent_updates` by server's name.
     `on_ask` is called with each command before it is answered. `asked` are the commands that came.
     """
 
@@ -83,6 +84,9 @@ class FakeKea:
         self.config: dict[str, Any] = {"Dhcp4": {}}
         self.committed = time.time() - 1000
         self.manner: Manner = whole
+        self.manners: dict[str, Manner] = {}
+        self.statistics: dict[str, Any] = {}
+        self.unsent_updates: dict[str | None, int] = {}
         self.on_ask: Callable[[str], object] = lambda _: None
         self.asked: list[str] = []
         self._listener = listener
@@ -145,9 +149,11 @@ class FakeKea:
     def _converse(self, connection: socket.socket) -> None:
         if isinstance(self.channel, HttpChannel):
             head, request = _http_request(connection)
-            self.manner(connection, self._http_answer(head, self._reply(request)))
+            answer = self._http_answer(head, self._reply(request))
         else:
-            self.manner(connection, json.dumps(self._reply(_json_request(connection))).encode())
+            request = _json_request(connection)
+            answer = json.dumps(self._reply(request)).encode()
+        self.manners.get(request["command"], self.manner)(connection, answer)
 
     def _http_answer(self, head: str, reply: dict[str, Any]) -> bytes:
         status, body = "200 OK", json.dumps([reply])
@@ -169,7 +175,19 @@ class FakeKea:
         if command == "config-get":
             own_hash = {"hash": self.hash} if self.version >= (2, 4, 0) else {}
             return {"result": 0, "arguments": {**self.config, **own_hash}}
+        if command == "version-get":
+            return {"result": 0, "text": ".".join(map(str, self.version)), "arguments": {"extended": "all of it"}}
+        if command == "statistic-get-all":
+            return {"arguments": {name: samples(value) for name, value in self.statistics.items()}, "result": 0}
+        name = request.get("arguments", {}).get("server-name")
+        if command == "ha-heartbeat" and name in self.unsent_updates:
+            return {"result": 0, "arguments": {"unsent-update-count": self.unsent_updates[name]}}
         return {"result": 2, "text": f"'{command}' command not supported."}
+
+
+def samples(value: object) -> object:
+    """One sample as Kea tells it; a list is told as it is."""
+    return value if isinstance(value, list) else [[value, "2026-11-21 09:03:00.221959"]]
 
 
 def _json_request(connection: socket.socket) -> dict[str, Any]:

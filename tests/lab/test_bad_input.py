@@ -60,7 +60,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "not UTF-8 and wrong": (
         """LC_ALL=C sed -i 's/"renew-timer"/"caf\\xe9": 1, "renew-timer"/' $CONFIG""",
-        rf'^{CONFIG}:\d+:\d+: got unexpected keyword "caf.*" in Dhcp4 map',
+        rf'^{CONFIG}:\d+:\d+: "caf.*" is no keyword of Kea \[keyword-unknown\]',
     ),
     "50 MB of garbage": (
         f"{{ printf '\\377'; head -c {HUGE} /dev/urandom; }} > $CONFIG.new; mv $CONFIG.new $CONFIG",

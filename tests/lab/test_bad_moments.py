@@ -27,6 +27,7 @@ from saving import (
     on_every_suite,
     others_go_on,
     outcome_of,
+    rejected,
     settings,
     told,
     untouched,
@@ -248,7 +249,8 @@ DEAF: dict[str, tuple[str, str, str]] = {
 @on_every_suite
 @pytest.mark.parametrize("case", DEAF)
 def test_a_reload_that_deafens_the_server_is_never_called_applied(host: AgentHost, case: str, good: str) -> None:
-    """`kea-dhcp4 -t` accepts these files, and systemd goes on to say `active`."""
+    """`kea-dhcp4 -t` accepts these files, and systemd goes on to say `active`; the rules would have seen them coming."""
+    settings(host, '[check]\nrules = "tell"\n')
     old, new, said = DEAF[case]
     unit, agent, before = host.node.unit("dhcp4"), agent_life(host), host.outcomes()
     pid = main_pid(host, unit)
@@ -266,6 +268,15 @@ def test_a_reload_that_deafens_the_server_is_never_called_applied(host: AgentHos
     good_edit(host, good)
     assert is_listening(host)
     assert (main_pid(host, unit), agent_life(host)) == (pid, agent)
+
+
+@pytest.mark.parametrize("host", SINCE_PATHS_ARE_FIXED, indirect=True)
+def test_a_rule_keeps_a_file_from_the_server_that_would_deafen_it(host: AgentHost, good: str) -> None:
+    old, new, _ = DEAF["lease file not to be had"]
+    says = rf'^{CONFIG}:\d+:\d+: "{new}" is not in /\S+ \[lease-file-directory\];'
+    rejected(host, lambda: host.node.replace(CONFIG, good.replace(old, new, 1)), says=says)
+    assert is_listening(host)
+    good_edit(host, good)
 
 
 def is_listening(host: AgentHost) -> bool:

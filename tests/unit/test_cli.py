@@ -43,23 +43,60 @@ def verbs() -> dict[str, argparse.ArgumentParser]:
         (["reload", "dhcp4"], 3, "", "kea-agent: /run/kea-agent/agent.sock: the agent is not running"),
         (["status"], 3, "kea-agent is not running", ""),
         (["check", "--level", "syntax", "{good}"], 0, "^$", ""),
-        (["check", "--level", "syntax", "{bad}"], 1, r"^{bad}:2:10: error: .+\n$", ""),
+        (
+            ["check", "--level", "syntax", "{bad}"],
+            1,
+            r"^{bad}:2:10: error: .+\n +2 \|.+\n +\|        \^\n\n1 error\n$",
+            "",
+        ),
+        (["check", "--level", "rules", "{good}"], 0, r"^{good}:1:3: info: .+ \[control-socket-missing\]\n", ""),
+        (["check", "--level", "rules", "--disable", "control-socket-missing", "{good}"], 0, "^$", ""),
+        (["check", "--level", "rules", "--settings", "{wrong}", "{good}"], 2, "", "kea-agent.toml: agent.log_level: "),
+        (["check", "--level", "rules", "--settings", "{quiet}", "{good}"], 0, "^$", ""),
+        (["check", "--level", "rules", "{typo}"], 1, r'"prot" is no keyword of Kea: did you mean "port"\?', ""),
+        (["check", "--level", "syntax", "{typo}"], 0, "^$", ""),
+        (
+            ["check", "--level", "rules", "--format", "github", "{typo}"],
+            1,
+            "^::error file={typo},line=1,col=17,title=key",
+            "",
+        ),
+        (["check", "--level", "rules", "--format", "sarif", "{good}"], 0, r'"version": "2.1.0"', ""),
+        (["check", "--kea-version", "two", "{good}"], 2, "", "'two' is not a version of Kea"),
+        (["check", "--format", "json", "--json", "{good}"], 2, "", "not allowed with argument"),
+        (["check", "--level", "rules", "--disable", "nonsense", "{good}"], 2, "", 'there is no rule "nonsense"'),
+        (["check", "--level", "rules", "--previous", "/absent", "{good}"], 3, "", "/absent: cannot read it"),
         (["check", "--level", "syntax", "--json", "{bad}"], 1, r'"severity": "error"', ""),
         (["check", "--level", "syntax", "/etc/hostname"], 3, "", "cannot tell which daemon it is for"),
         (["check", "--level", "kea", "{good}"], 3, r"unknown: cannot run \S+ -t: no such file", ""),
         (["run", "--test", "--settings", "{empty}"], 0, "^$", ""),
         (["run", "--test", "--settings", "{wrong}"], 2, "", "kea-agent.toml: agent.log_level: "),
+        (["run", "--test", "--settings", "{empty}", "--web.config.file", "{web}"], 2, "", "web.yml: nope: unknown key"),
+        (["run", "--settings", "{empty}", "--web.config.file", "{web}"], 2, "", "web.yml: nope: unknown key"),
+        (["run", "--test", "--settings", "{empty}", "--web.config.file", "/absent"], 2, "", "/absent: cannot be read"),
+        (["run", "--test", "--settings", "{webbed}"], 2, "", "web.yml: nope: unknown key"),
+        (["metrics", "--settings", "{wrong}"], 2, "", "kea-agent.toml: agent.log_level: "),
     ],
 )
 def test_words(tmp_path: Path, words: list[str], code: int, stdout: str, stderr: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong/kea-agent.toml").write_text("[agent]\nlog_level = 7\n")
+    (tmp_path / "webbed").mkdir()
+    (tmp_path / "web.yml").write_text("nope: 1\n")
+    (tmp_path / "webbed/kea-agent.toml").write_text(f'[web]\nconfig_file = "{tmp_path}/web.yml"\n')
+    (tmp_path / "quiet").mkdir()
+    (tmp_path / "quiet/kea-agent.toml").write_text('[check]\ndisable = ["control-socket-missing"]\n')
+    (tmp_path / "kea-dhcp-ddns.typo").write_text(GOOD.replace("port", "prot"))
     (tmp_path / "kea-dhcp-ddns.good").write_text(GOOD)
     (tmp_path / "kea-dhcp-ddns.bad").write_text(BAD)
     places = {
         "empty": tmp_path / "empty",
         "wrong": tmp_path / "wrong",
+        "web": tmp_path / "web.yml",
+        "webbed": tmp_path / "webbed",
+        "quiet": tmp_path / "quiet",
+        "typo": tmp_path / "kea-dhcp-ddns.typo",
         "good": tmp_path / "kea-dhcp-ddns.good",
         "bad": tmp_path / "kea-dhcp-ddns.bad",
     }
@@ -93,6 +130,27 @@ def test_the_page_is_well_formed() -> None:
     done = subprocess.run(["groff", "-man", "-ww", "-z", PAGE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert __version__ in PAGE.read_text()
+
+
+def test_syntax_and_rules_need_no_systemd_and_no_prometheus() -> None:
+    script = """
+import sys
+sys.modules.update(dict.fromkeys(("pystemd", "pyinotify", "sdnotify", "prometheus_client")))
+from kea_agent import cli
+sys.exit(cli.main(["check", "--level", "rules", sys.argv[1]]))
+"""
+    example = TOP / "packaging/nowhere-kea-dhcp4.conf"
+    done = subprocess.run([sys.executable, "-c", script, example], cwd=TOP, capture_output=True, text=True, check=False)
+    assert (done.returncode, "cannot read it" in done.stdout, done.stderr) == (1, True, "")
+
+
+def test_a_subnet_that_changed_its_id(tmp_path: Path) -> None:
+    for name, number in (("old", 1), ("new", 2)):
+        text = f'{{ "Dhcp4": {{ "subnet4": [ {{ "id": {number}, "subnet": "192.0.2.0/24" }} ] }} }}'
+        (tmp_path / name).write_text(text)
+    done = run("check", "--level", "rules", "--previous", str(tmp_path / "old"), str(tmp_path / "new"))
+    assert done.returncode == 1
+    assert 'subnet "192.0.2.0/24" had id 1 and now has 2 [subnet-id-changed]' in done.stdout
 
 
 def test_the_quick_verbs_import_no_prometheus() -> None:

@@ -7,29 +7,36 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import prometheus_client
 import pytest
 
-from kea_agent.metrics import AgentMetrics, WatchCounters
+from kea_agent.metrics import AgentMetrics, Scrape, WatchCounters
 from kea_agent.metrics.agent import STAGE_BUCKETS
+from kea_agent.metrics.collection import DEFINITIONS
+from kea_agent.metrics.exposition import Writer, document
+from kea_agent.metrics.families import Definition, Sample
+from kea_agent.metrics.statistics import ENTRIES, FAMILIES, Family, Scope
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage
 
 TOP = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden/metrics.txt"
 PAGE = TOP / "docs/usage/metrics.md"
+DESCRIBED: list[Definition | Family] = [*DEFINITIONS, *FAMILIES]
 DAEMONS = ("dhcp4", "dhcp6", "ddns", "ctrl-agent")
 
 
-def metrics(statuses: Iterable[DaemonStatus] = (), up: Mapping[str, bool] | None = None) -> AgentMetrics:
+def metrics(
+    statuses: Iterable[DaemonStatus] = (), up: Mapping[str, bool] | None = None, scrape: Scrape | None = None
+) -> AgentMetrics:
     return AgentMetrics(
         version="1.2.3",
         daemons=DAEMONS,
         statuses=lambda: statuses,
         watch=lambda: WatchCounters(watches=7, events=120, overflows=1, bus_reconnects=2),
-        up=lambda: up or {},
+        kea=lambda: scrape or Scrape(up or {}),
     )
 
 
@@ -47,6 +54,19 @@ def busy() -> AgentMetrics:
     return agent
 
 
+def full() -> AgentMetrics:
+    """An agent with every family that there is."""
+    samples = [
+        Sample(definition, tuple(f"a {label}" for label in definition.labels), 1.5) for definition in DEFINITIONS
+    ]
+    writer = Writer("dhcp6", {"7": 'subnet="2001:db8::/64",subnet_id="7",shared_network="campus"'})
+    heads = {Scope.SERVER: "", Scope.SUBNET: "subnet[7].", Scope.POOL: "subnet[7].pool[1].",
+             Scope.PD_POOL: "subnet[7].pd-pool[1].", Scope.KEY: "key[k.]."}  # fmt: skip
+    one_each = {entry.family.name: (heads[scope] + name, "5") for (scope, name), entry in ENTRIES.items()}
+    writer.write(one_each.values())
+    return metrics(scrape=Scrape({"dhcp6": True}, samples, document([writer.end()])))
+
+
 def value(agent: AgentMetrics, name: str, **labels: str) -> float | None:
     return agent.registry.get_sample_value(name, labels)
 
@@ -57,13 +77,20 @@ def test_one_whole_scrape() -> None:
     assert text.decode() == GOLDEN.read_text()
 
 
-def test_prometheus_own_linter() -> None:
+@pytest.mark.parametrize("agent", [busy, full])
+def test_prometheus_own_linter(agent: Callable[[], AgentMetrics]) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool (Debian: prometheus) is not installed: not run")
     command = [promtool, "check", "metrics"]
-    done = subprocess.run(command, input=busy().render()[0], capture_output=True, check=False)
+    done = subprocess.run(command, input=agent().render()[0], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_scrape_is_one_document_in_which_every_family_is_one_block() -> None:
+    headings = re.findall(r"^# TYPE (\w+)", full().render()[0].decode(), re.MULTILINE)
+    assert len(set(headings)) == len(headings)
+    assert {family.name for family in FAMILIES} | {definition.name for definition in DEFINITIONS} <= set(headings)
 
 
 def test_every_family_has_a_type_and_a_sentence() -> None:
@@ -149,9 +176,17 @@ def _count(agent: AgentMetrics) -> None:
 def test_the_page_lists_every_family_with_its_type_labels_and_meaning() -> None:
     rows = re.findall(r"^\| `(kea_\w+)` \| (\w+) \|([^|]*)\| ([^|]+) \|$", PAGE.read_text(), re.MULTILINE)
     documented = {name: (kind, sorted(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
-    scraped = {}
+    assert len(documented) == len(rows)
+    known = {each.name: (each.kind, sorted(each.labels), each.help) for each in DESCRIBED}
     for family in busy().registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        scraped[name] = (family.type, sorted(labels), family.documentation)
-    assert documented == scraped
+        known[name] = (family.type, sorted(labels), family.documentation)
+    assert documented == known
+
+
+def test_a_scrape_has_the_labels_of_the_page() -> None:
+    text = full().render()[0].decode()
+    for each in DESCRIBED:
+        line = next(line for line in text.splitlines() if line.startswith(f"{each.name}{{"))
+        assert sorted(re.findall(r'(\w+)="', line)) == sorted(each.labels)

@@ -206,3 +206,12 @@ def test_a_process_name_cannot_break_the_reading_of_its_start(root: Path) -> Non
     started = proc.started_at(PID, root)
     assert started is not None
     assert abs(started - booted - 100 / os.sysconf("SC_CLK_TCK")) < 0.5
+
+
+def test_what_this_process_uses() -> None:
+    used = proc.usage(os.getpid())
+    assert used is not None
+    assert 1 << 20 < used.memory_bytes < 1 << 40
+    assert 0 < used.cpu_seconds < 3600
+    assert used.threads >= 1
+    assert proc.usage(2**22 + 1) is None

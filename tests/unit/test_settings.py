@@ -152,7 +152,7 @@ def test_what_an_editor_leaves_is_not_a_drop_in(tmp_path: Path) -> None:
         ("[gate]\nha = 1979-05-27", 'gate.ha: "1979-05-27" is not one of them, allowed: one of "hold", "ignore"'),
         (
             '[web]\nlisten = ["::1:9673"]',
-            'web.listen: "::1:9673" is not an address and a port, allowed: a list of "host:port" and "[IPv6]:port", empty for none',
+            'web.listen: "::1:9673" is not an address and a port, allowed: a list of "host:port", "[IPv6]:port" and "unix:/path", empty for none',
         ),
         (
             '[daemon.dhcp4]\nunit = "kea"',
@@ -191,6 +191,8 @@ def test_a_problem_is_one_line_that_says_what_is_allowed(tmp_path: Path, text: s
         ('[agent]\ndaemons = ["dhcp4", "dhcp4"]', 'agent.daemons: "dhcp4" stands in the list twice'),
         ('[agent]\ndaemons = ["dhcp44"]', 'agent.daemons: "dhcp44" is not one of them (did you mean "dhcp4"?)'),
         ("[agent]\ndaemons = [1]", "agent.daemons: 1 is not one of them"),
+        ('[web]\nlisten = ["unix:web.sock"]', 'web.listen: "unix:web.sock" has no absolute path'),
+        ('[web]\nconfig_file = "web.yml"', 'web.config_file: "web.yml" is not an absolute path'),
         ('[web]\nlisten = ["a:99999"]', 'web.listen: "a:99999" has a port above 65535'),
         ('[web]\nlisten = ["a:0"]', 'web.listen: "a:0" has port 0'),
         ("[web]\nlisten = [1]", "web.listen: 1 is not an address and a port"),

@@ -122,7 +122,7 @@ def test_a_daemon_has_every_field_of_its_status() -> None:
 
 def test_what_is_not_known_is_null() -> None:
     found = document(DaemonStatus("dhcp4"))["daemons"]["dhcp4"]
-    assert found.pop("included_files") == []
+    assert found.pop("included_files") == found.pop("warnings") == []
     assert set(found.values()) == {None}
 
 
@@ -210,6 +210,14 @@ def test_the_whole_text() -> None:
         "nothing": said(None),
     }
     assert "".join(f"--- {name}\n{text}\n" for name, text in cases.items()) == GOLDEN.read_text()
+
+
+def test_warnings_of_the_rules_are_counted() -> None:
+    for count, words in ((0, ""), (1, "  rules   1 warning: kea-agent check dhcp4\n"), (2, "  rules   2 warnings: ")):
+        warned = dataclasses.replace(FOUR, warnings=("f:1:2: something [a-rule]",) * count)
+        told = status.text(document(warned), {}, color=False, now=NOW, start_of=lambda _: 0.0)
+        assert words in told
+        assert ("rules" in told) == bool(count)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

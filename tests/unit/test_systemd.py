@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -31,6 +32,8 @@ class Connection(FakeBus):
         self.jobs: dict[str, str] = {}
         self.changed: set[str] = set()
         self.watched: list[str] = []
+        self.slowness = 0.0
+        self.read = 0
 
     @property
     def fd(self) -> int:
@@ -73,6 +76,11 @@ class Connection(FakeBus):
     def load_unit(self, name: str) -> str:
         self._live()
         return super().load_unit(name)
+
+    def properties(self, path: str, names: Iterable[str]) -> dict[str, Any]:
+        time.sleep(self.slowness)
+        self.read += 1
+        return dict.fromkeys(names, path)
 
     def get(self, path: str, interface: str, name: str, signature: str) -> Any:
         if name == "Job":
@@ -182,5 +190,43 @@ def test_a_unit_that_cannot_reload_is_signalled(monkeypatch: pytest.MonkeyPatch)
         stage.connections[0].reload_error = NoReloadError("not applicable")
         assert await asyncio.to_thread(stage.systemd.reload_from_thread, unit, 5) == "signalled"
         assert stage.connections[0].done == [("kill", NAME, 1)]
+
+    played(scene, monkeypatch)
+
+
+async def read_in_a_thread(stage: Stage, timeout: float = 1.0) -> dict[str, Any]:
+    return await asyncio.to_thread(stage.systemd.properties_from_thread, NAME, timeout, {"ActiveState": ("Unit", "s")})
+
+
+def test_properties_for_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        assert await read_in_a_thread(stage) == {"ActiveState": f"/org/freedesktop/systemd1/unit/{NAME}"}
+
+    played(scene, monkeypatch)
+
+
+def test_a_systemd_that_was_slow_is_left_alone_by_scrapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.connections[0].slowness = 0.3
+        assert await read_in_a_thread(stage)
+        for _ in range(5):
+            with pytest.raises(BusError, match="slow"):
+                await read_in_a_thread(stage)
+        assert stage.connections[0].read == 1
+
+    played(scene, monkeypatch)
+
+
+def test_a_scrape_does_not_wait_for_a_loop_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        waiting = asyncio.ensure_future(read_in_a_thread(stage, 0.05))
+        await asyncio.sleep(0)
+        time.sleep(0.3)
+        began = time.monotonic()
+        with pytest.raises(BusError, match="nothing in"):
+            await waiting
+        assert time.monotonic() - began < 0.1
+        await asyncio.sleep(0.05)
+        assert stage.connections[0].read == 0
 
     played(scene, monkeypatch)

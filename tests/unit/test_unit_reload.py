@@ -99,6 +99,17 @@ def daemon(directory: Path, mood: str = "good", name: str = "kea-dhcp-ddns") -> 
         found.process.communicate()
 
 
+def test_a_rule_refuses_the_file(tmp_path: Path) -> None:
+    with daemon(tmp_path) as kea:
+        keys = '"tsig-keys": [ { "name": "a" }, { "name": "a" } ], "port"'
+        kea.config.write_text(kea.config.read_text().replace('"port"', keys))
+        with pytest.raises(
+            RefusedError, match=r'old file: .*:1:\d+: there is already a TSIG key "a" \[ddns-key-duplicate\]'
+        ):
+            reload(kea.process.pid)
+        assert kea.hangups == 0
+
+
 def test_reloaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with daemon(tmp_path) as kea:
         assert main([str(kea.process.pid)]) == 0

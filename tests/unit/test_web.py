@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import pytest
 
 from kea_agent import __version__
-from kea_agent.errors import AgentError
+from kea_agent import web as kea_web
 from kea_agent.outcome import DaemonStatus, Outcome, Pass
-from kea_agent.web import WebServer, app, server
+from kea_agent.web import app, connections, request, server
 from kea_agent.web.pages import status_page
 
 NOW = 1767323045.0
@@ -41,7 +41,7 @@ STATUSES = [
 ]
 
 
-class Site:
+class Handlers:
     """What the handlers of a test get: a scrape that can be held up and a readiness that can be set."""
 
     def __init__(self) -> None:
@@ -55,26 +55,27 @@ class Site:
         self.gate.wait(5)
         return b"kea_up 1.0\n", "text/plain; version=0.0.4; charset=utf-8"
 
-    def server(self, *listen: str) -> WebServer:
-        return WebServer(
-            listen,
+    def open(self, *listen: str) -> kea_web.Site:
+        web = kea_web.Site(
             render=self.render,
             statuses=lambda: STATUSES,
             ready=lambda: self.is_ready,
             host="host<1>",
             clock=lambda: NOW,
+            environ={},
         )
+        web.open(listen)
+        return web
 
 
 @pytest.fixture
-def site() -> Site:
-    return Site()
+def site() -> Handlers:
+    return Handlers()
 
 
 @pytest.fixture
-def port(site: Site) -> Iterator[int]:
-    web = site.server("127.0.0.1:0")
-    web.start()
+def port(site: Handlers) -> Iterator[int]:
+    web = site.open("127.0.0.1:0")
     yield int(web.addresses[0].rpartition(":")[2])
     site.gate.set()
     web.stop()
@@ -113,12 +114,12 @@ def test_a_query_is_ignored(port: int) -> None:
     assert ask(port, "/metrics?name[]=x")[0] == 200
 
 
-def test_healthy(port: int, site: Site) -> None:
+def test_healthy(port: int, site: Handlers) -> None:
     site.is_ready = False
     assert ask(port, "/-/healthy")[::2] == (200, "healthy\n")
 
 
-def test_ready(port: int, site: Site) -> None:
+def test_ready(port: int, site: Handlers) -> None:
     assert ask(port, "/-/ready")[::2] == (200, "ready\n")
     site.is_ready = False
     assert ask(port, "/-/ready")[::2] == (503, "not ready\n")
@@ -250,7 +251,7 @@ def test_a_unit_that_is_down_is_not_said_to_run() -> None:
 # -- clients that mean no good
 
 
-def test_sixteen_at_a_time_and_no_more(port: int, site: Site) -> None:
+def test_sixteen_at_a_time_and_no_more(port: int, site: Handlers) -> None:
     site.gate.clear()
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.append(ask(port, "/metrics")[0])) for _ in range(16)]
@@ -268,7 +269,7 @@ def test_sixteen_at_a_time_and_no_more(port: int, site: Site) -> None:
 
 
 def test_a_silent_client_is_dropped_and_keeps_nobody_waiting(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server._Request, "timeout", 0.3)
+    monkeypatch.setattr(request, "SILENCE_SECONDS", 0.3)
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(40)]
         assert ask(port, "/metrics")[0] == 200
@@ -278,7 +279,7 @@ def test_a_silent_client_is_dropped_and_keeps_nobody_waiting(port: int, monkeypa
 
 
 def test_a_client_that_dribbles_is_dropped(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTION_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.3)
     with socket.create_connection(("127.0.0.1", port), timeout=0.1) as client:
         started = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -294,13 +295,18 @@ def _is_closed(client: socket.socket) -> bool:
         return False
 
 
-def test_more_connections_than_there_is_room_for_are_closed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+def test_more_connections_than_there_is_room_for_wait(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "HURRY_SECONDS", 60.0)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(3)]
-        assert clients[2].recv(1) == b""
-        clients[0].sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
-        assert clients[0].recv(12) == b"HTTP/1.0 200"
+        clients[2].sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
+        clients[2].settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            clients[2].recv(1)
+        clients[0].close()
+        clients[2].settimeout(5)
+        assert clients[2].recv(12) == b"HTTP/1.0 200"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +328,7 @@ def test_nonsense_is_refused_and_named_without_versions(port: int, request_bytes
     assert ask(port, "/-/healthy")[0] == 200
 
 
-def test_a_client_that_leaves_early_is_no_news(port: int, site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_leaves_early_is_no_news(port: int, site: Handlers, caplog: pytest.LogCaptureFixture) -> None:
     site.gate.clear()
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -337,8 +343,8 @@ def test_a_handler_that_fails_is_our_error_and_not_the_end(caplog: pytest.LogCap
     def fail() -> tuple[bytes, str]:
         raise RuntimeError("a mistake")
 
-    web = WebServer(["127.0.0.1:0"], render=fail, statuses=list, ready=lambda: True)
-    web.start()
+    web = kea_web.Site(render=fail, statuses=list, ready=lambda: True, environ={})
+    web.open(["127.0.0.1:0"])
     try:
         port = int(web.addresses[0].rpartition(":")[2])
         status, _, body = ask(port, "/metrics")
@@ -375,9 +381,8 @@ def _has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
-def test_every_address_is_served(site: Site) -> None:
-    web = site.server("127.0.0.1:0", "[::1]:0")
-    web.start()
+def test_every_address_is_served(site: Handlers) -> None:
+    web = site.open("127.0.0.1:0", "[::1]:0")
     try:
         four, six = web.addresses
         assert six.startswith("[::1]:")
@@ -388,50 +393,80 @@ def test_every_address_is_served(site: Site) -> None:
 
 
 @pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
-def test_ipv6_leaves_the_port_to_ipv4(site: Site, port: int) -> None:
-    first = site.server("[::]:0")
-    first.start()
-    second = site.server("0.0.0.0:" + first.addresses[0].rpartition(":")[2])
-    second.start()
+def test_ipv6_leaves_the_port_to_ipv4(site: Handlers, port: int) -> None:
+    first = site.open("[::]:0")
+    second = site.open("0.0.0.0:" + first.addresses[0].rpartition(":")[2])
+    assert second.addresses
     second.stop()
     first.stop()
 
 
-def test_localhost_is_127_0_0_1(site: Site) -> None:
-    web = site.server("localhost:0")
-    web.start()
+def test_localhost_is_127_0_0_1(site: Handlers) -> None:
+    web = site.open("localhost:0")
     assert web.addresses[0].startswith("127.0.0.1:")
     web.stop()
 
 
-def test_no_address_is_no_server(site: Site) -> None:
-    web = site.server()
-    web.start()
+def test_no_address_is_no_server(site: Handlers) -> None:
+    web = site.open()
     assert web.addresses == ()
     web.stop()
 
 
-def test_a_port_that_is_taken_is_named_and_nothing_stays_open(site: Site, port: int) -> None:
-    free = socket.create_server(("127.0.0.1", 0))
-    other = free.getsockname()[1]
-    free.close()
-    web = site.server(f"127.0.0.1:{other}", f"127.0.0.1:{port}")
-    with pytest.raises(AgentError, match=rf"^listen on 127\.0\.0\.1:{port}: Address already in use; no metrics"):
-        web.start()
-    assert web.addresses == ()
-    with pytest.raises(ConnectionRefusedError):
-        ask(other, "/")
-    web.stop()
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_a_port_that_is_taken_is_named_and_the_others_are_served(
+    site: Handlers, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = free_port()
+    web = site.open(f"127.0.0.1:{port}", f"127.0.0.1:{other}")
+    try:
+        [told] = errors(caplog)
+        assert told.startswith(f"listen on 127.0.0.1:{port}: Address already in use; no metrics and no status page")
+        assert web.addresses == (f"127.0.0.1:{other}",)
+        assert ask(other, "/-/healthy")[0] == 200
+    finally:
+        web.stop()
+
+
+def test_a_port_that_was_taken_is_served_when_it_is_free(
+    site: Handlers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "RETRY_SECONDS", 0.2)
+    caplog.set_level(logging.INFO)
+    with socket.create_server(("127.0.0.1", 0)) as thief:
+        number = int(thief.getsockname()[1])
+        web = site.open(f"127.0.0.1:{number}")
+        time.sleep(0.5)
+        assert web.addresses == ()
+    try:
+        patience = time.monotonic() + 5
+        while not web.addresses and time.monotonic() < patience:
+            time.sleep(0.05)
+        assert ask(number, "/-/healthy")[0] == 200
+        assert len(errors(caplog)) == 1
+        assert caplog.messages[-1] == f"now listening on 127.0.0.1:{number}"
+    finally:
+        web.stop()
 
 
 @pytest.mark.parametrize("address", ["[2001:db8::1]:9", "192.0.2.1:9", "name.invalid:9", "nonsense"])
-def test_an_address_that_cannot_be_had_is_named(site: Site, address: str) -> None:
-    with pytest.raises(AgentError) as caught:
-        site.server(address).start()
-    assert str(caught.value).startswith(f"listen on {address}: ")
+def test_an_address_that_cannot_be_had_is_named(site: Handlers, address: str, caplog: pytest.LogCaptureFixture) -> None:
+    site.open(address).stop()
+    [told] = errors(caplog)
+    assert told.startswith(f"listen on {address}: ")
 
 
-def test_a_host_without_ipv6_is_told_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_ipv6_is_told_so(
+    site: Handlers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def without(family: int = -1, *rest: int, **more: int) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
@@ -439,26 +474,50 @@ def test_a_host_without_ipv6_is_told_so(site: Site, monkeypatch: pytest.MonkeyPa
 
     real = socket.socket
     monkeypatch.setattr(socket, "socket", without)
-    with pytest.raises(AgentError, match=r"^listen on \[::1\]:9673: Address family not supported by protocol"):
-        site.server("[::1]:9673").start()
+    site.open("[::1]:9673").stop()
+    assert errors(caplog)[0].startswith("listen on [::1]:9673: Address family not supported by protocol")
 
 
-def test_it_starts_again_on_the_same_port_at_once(site: Site, port: int) -> None:
-    web = site.server("127.0.0.1:0")
-    web.start()
+def test_new_addresses_replace_the_old_ones(site: Handlers) -> None:
+    old, new = free_port(), free_port()
+    web = site.open(f"127.0.0.1:{old}")
+    try:
+        web.open([f"127.0.0.1:{new}", f"127.0.0.1:{old}"])
+        assert [ask(each, "/-/healthy")[0] for each in (old, new)] == [200, 200]
+        web.open([f"127.0.0.1:{new}"])
+        with pytest.raises(ConnectionRefusedError):
+            ask(old, "/")
+    finally:
+        web.stop()
+
+
+def test_when_no_new_address_can_be_had_the_old_ones_stay(
+    site: Handlers, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = free_port()
+    web = site.open(f"127.0.0.1:{old}")
+    try:
+        web.open([f"127.0.0.1:{port}"])
+        assert web.addresses == (f"127.0.0.1:{old}",)
+        assert ask(old, "/-/healthy")[0] == 200
+        assert errors(caplog)[-1] == "none of the new addresses can be had; listening on the old ones again"
+    finally:
+        web.stop()
+
+
+def test_it_starts_again_on_the_same_port_at_once(site: Handlers, port: int) -> None:
+    web = site.open("127.0.0.1:0")
     address = web.addresses[0]
     assert ask(int(address.rpartition(":")[2]), "/")[0] == 200
     web.stop()
-    again = site.server(address)
-    again.start()
+    again = site.open(address)
     assert again.addresses == (address,)
     again.stop()
 
 
-def test_stopping_leaves_no_thread_and_no_connection(site: Site) -> None:
+def test_stopping_leaves_no_thread_and_no_connection(site: Handlers) -> None:
     before = set(threading.enumerate())
-    web = site.server("127.0.0.1:0")
-    web.start()
+    web = site.open("127.0.0.1:0")
     port = int(web.addresses[0].rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         assert ask(port, "/-/healthy")[0] == 200
@@ -470,9 +529,8 @@ def test_stopping_leaves_no_thread_and_no_connection(site: Site) -> None:
     web.stop()
 
 
-def test_it_sleeps_while_nobody_asks(site: Site) -> None:
-    web = site.server("127.0.0.1:0")
-    web.start()
+def test_it_sleeps_while_nobody_asks(site: Handlers) -> None:
+    web = site.open("127.0.0.1:0")
     try:
         ask(int(web.addresses[0].rpartition(":")[2]), "/-/healthy")
         [thread] = [each for each in threading.enumerate() if each.name == "web"]

@@ -17,6 +17,7 @@ from .spec import LabError, Suite
 PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "polkitd", "iproute2", "procps", "vim-tiny", "curl"),
     *("python3", "python3-pystemd", "python3-pyinotify", "python3-sdnotify", "python3-prometheus-client"),
+    *("openssl", "python3-bcrypt", "python3-yaml"),  # what the agent only suggests
     *("kea-dhcp4-server", "kea-dhcp6-server", "kea-dhcp-ddns-server", "kea-ctrl-agent", "kea-admin"),
 )
 

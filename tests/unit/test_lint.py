@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Findings in files: where they are, how they are shown, how they are turned off, and what the pipeline makes of them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from kea_agent import check, keaconf, lint, rulebook
+from kea_agent.daemons import DHCP4
+from kea_agent.errors import ConfigError
+from kea_agent.rules import RULES
+from kea_agent.settings import CheckSettings
+
+TEXT = """{ "Dhcp4": {
+  "subnet4": [
+    { "id": 1, "subnet": "192.0.2.1/24" },%s
+    { "id": 1, "subnet": "198.51.100.0/24" }%s
+  ],
+  "interfaces-config": { "interfaces": [ "lo" ] }, "control-socket": { "socket-type": "unix", "socket-name": "s" }
+} }
+"""
+NOISE = ("subnet-empty",)
+
+
+def read(path: Path, above: str = "", beside: str = "", text: str = TEXT) -> keaconf.Document:
+    path.write_text(text % (above, beside))
+    return keaconf.read(str(path), "Dhcp4")
+
+
+def run(document: keaconf.Document, *disabled: str) -> list[lint.Finding]:
+    return lint.run("dhcp4", document, lint.Setup(disabled=(*NOISE, *disabled)))
+
+
+def test_errors_first_then_by_place(tmp_path: Path) -> None:
+    found = run(read(tmp_path / "f"))
+    assert [(each.severity, each.rule, each.row, each.column) for each in found] == [
+        ("error", "subnet-id-duplicate", 4, 13),
+        ("warning", "subnet-host-bits", 3, 26),
+    ]
+    assert found[0].line[found[0].caret :].startswith("1, ")
+    assert found[0].place == f"{tmp_path}/f:4:13"
+
+
+@pytest.mark.parametrize(
+    ("above", "beside"),
+    [
+        ("", " // kea-agent: ignore=subnet-id-duplicate"),
+        ("", " # known: kea-agent: ignore=x,subnet-id-duplicate,y because"),
+        ("\n  /* kea-agent: ignore=subnet-id-duplicate */", ""),
+        ("\n# kea-agent: ignore=subnet-id-duplicate", ""),
+    ],
+)
+def test_a_comment_turns_a_rule_off_at_its_place(tmp_path: Path, above: str, beside: str) -> None:
+    assert [each.rule for each in run(read(tmp_path / "f", above, beside))] == ["subnet-host-bits"]
+
+
+@pytest.mark.parametrize(
+    ("above", "beside"),
+    [
+        (" // kea-agent: ignore=subnet-id-duplicate", ""),  # another line's
+        ("\n // kea-agent: ignore=subnet-id-duplicate\n", ""),  # not right above
+        ("", " // kea-agent: ignore=subnet-id"),
+        (
+            "",
+            ', { "id": 9, "subnet": "203.0.113.0/24", "user-context": { "a": "// kea-agent: ignore=subnet-id-duplicate" } }',
+        ),
+    ],
+)
+def test_what_turns_nothing_off(tmp_path: Path, above: str, beside: str) -> None:
+    assert "subnet-id-duplicate" in [each.rule for each in run(read(tmp_path / "f", above, beside))]
+
+
+def test_a_rule_that_is_disabled(tmp_path: Path) -> None:
+    assert run(read(tmp_path / "f"), "subnet-id-duplicate", "subnet-host-bits") == []
+
+
+def test_a_long_line_is_not_shown(tmp_path: Path) -> None:
+    document = read(tmp_path / "f", text=TEXT.replace("\n", " " * 999))
+    assert {each.line for each in run(document)} == {""}
+
+
+def test_a_line_with_a_secret_and_signs_of_many_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text('{ "Dhcp4": { "user-context": { "é": "ü", "password":\n"hunter2", "x": 1 }, "lease-databse": 1 } }')
+    found = [each for each in run(keaconf.read(str(path), "Dhcp4")) if each.rule == "keyword-unknown"]
+    assert found[0].line == '"*****", "x": 1 }, "lease-databse": 1 } }'
+    assert found[0].line[found[0].caret :].startswith('"lease-databse"')
+
+
+def test_a_file_that_changes_meanwhile(tmp_path: Path) -> None:
+    document = read(tmp_path / "f")
+    (tmp_path / "f").write_text("{}")
+    with pytest.raises(ConfigError):
+        run(document)
+
+
+# In the pipeline
+
+
+def judge(document: keaconf.Document, **settings: object) -> check.Verdict:
+    return rulebook.judge(DHCP4, document, ("/nowhere/kea-dhcp4",), {}, CheckSettings(**settings))  # type: ignore[arg-type]
+
+
+def test_an_error_stops_the_file_and_warnings_are_told(tmp_path: Path) -> None:
+    verdict = judge(read(tmp_path / "f"), disable=NOISE)
+    assert verdict.problem is not None
+    assert str(verdict.problem).startswith(
+        f'{tmp_path}/f:4:13: id 1 is the id of subnet "192.0.2.1/24" already [subnet-id-dup'
+    )
+    assert len(verdict.warnings) == 1
+    assert "[subnet-host-bits]" in verdict.warnings[0]
+
+
+def test_tell_only_and_off(tmp_path: Path) -> None:
+    document = read(tmp_path / "f")
+    told = judge(document, rules="tell", disable=NOISE)
+    assert (told.problem, len(told.warnings)) == (None, 2)
+    assert judge(document, rules="off") == check.Verdict("rules", None, 0.0)
+
+
+def test_a_fault_in_a_rule_stops_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("of a rule")
+
+    monkeypatch.setattr(check, "with_rules", broken)
+    with caplog.at_level(logging.ERROR):
+        assert judge(read(tmp_path / "f")).problem is None
+    assert "the rules could not judge" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "version"),
+    [
+        ("kea-dhcp4", "echo 2.6.3", (2, 6, 3)),
+        ("kea-dhcp4", "echo 3.1.0-git", (3, 1, 0)),
+        ("kea-dhcp4", "echo what", None),
+        ("kea-dhcp4", "exit 1", None),
+        ("checker", "echo 2.6.3", None),
+    ],
+)
+def test_the_version_of_an_installed_kea(
+    tmp_path: Path, name: str, script: str, version: tuple[int, int, int] | None
+) -> None:
+    path = tmp_path / name
+    assert check.version_of(str(path)) is None
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    assert check.version_of(str(path)) == version
+
+
+def test_what_kea_quotes_may_be_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text('{ "Dhcp4": { "lease-database": { "password": "hunter2" } } }')
+    document = keaconf.read(str(path), "Dhcp4")
+    said = check.Verdict("kea", ConfigError("bad hunter2", file="f"), 0.0)
+    cleaned = rulebook.without_secrets(said, document)
+    assert cleaned.problem is not None
+    assert cleaned.problem.message == "bad *****"
+
+
+def test_the_ids_are_words_that_a_comment_can_name() -> None:
+    assert all(name.replace("-", "").isalnum() and name.islower() for name in RULES)
