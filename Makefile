@@ -46,6 +46,7 @@ lint: $(VENV)/.done
 bench: deb hosts
 	/usr/bin/python3 tests/bench/run.py
 	/usr/bin/python3 tests/bench/metrics.py
+	/usr/bin/python3 tests/bench/keactrl.py
 
 ## make bench-check  reader and rules beside the images' own Kea: time, and that they agree on 20,000 files; fuzzing; an hour
 bench-check: $(VENV)/.done images

@@ -21,16 +21,17 @@ JOBS = {"kea-agent": "/metrics", "kea-exporter": "/metrics/kea-exporter", "stork
 _API = "http://127.0.0.1:9090"
 # Asks in the lab's network, everything in one go: paths with their parameters in, answers out.
 _ASK = """
-import json, sys, urllib.parse, urllib.request, urllib.error
+import json, sys, urllib.error, urllib.parse, urllib.request
 def ask(path, form):
     data = urllib.parse.urlencode(form).encode() or None
     try:
-        with urllib.request.urlopen(f"{sys.argv[1]}{path}", data, timeout=10) as answer:
-            return json.load(answer)
+        answer = urllib.request.urlopen(f"{sys.argv[1]}{path}", data, timeout=10)
     except urllib.error.HTTPError as error:
-        return json.load(error)
+        answer = error
     except OSError as error:
         return {"status": "error", "error": str(error)}
+    told = answer.read()
+    return json.loads(told) if told.startswith(b"{") else {"status": "error", "error": told.decode()}
 json.dump([ask(path, form) for path, form in json.load(sys.stdin)], sys.stdout)
 """
 _CONFIG = """

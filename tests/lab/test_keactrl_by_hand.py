@@ -145,9 +145,9 @@ def test_start_one_server(kea: ByHand, server: str) -> None:
     )
 
 
-@pytest.mark.parametrize("control", [False, True], ids=["", "control socket"])
+@pytest.mark.parametrize("control", [False, True], ids=["no control socket", "control socket"])
 @pytest.mark.parametrize("server", ["dhcp4", "dhcp6"])
-def test_late_start(kea: ByHand, server: str, control: bool) -> None:  # noqa: FBT001
+def test_late_start(kea: ByHand, server: str, control: bool) -> None:
     """late_start_v4_server_test and late_start_v6_server_test, whose servers have no control socket to ask."""
     other = {"dhcp4": "dhcp6", "dhcp6": "dhcp4"}[server]
     kea.write(server, control=control)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from agenthost import CONFIG, AgentHost
+from labkit.host import wait_for
 from labs import UpLab
 from load import load, measured
 from old_dashboards import old_dashboards
@@ -150,6 +151,7 @@ def test_a_failover_as_prometheus_sees_it(pair: Pair, tmp_path: Path) -> None:
         with killed(primary):
             the_primary_is_gone(prom)
         the_primary_is_back(prom)
+        much_goes_wrong(prom, primary, standby)
         assert_every_rule_is_evaluated(prom)
     seconds = time.monotonic() - began
     measured(f"trixie hot-standby: a failover and the return of the primary under Prometheus's eyes: {seconds:.0f} s")
@@ -225,6 +227,29 @@ def the_primary_is_back(prom: Prometheus) -> None:
     assert prom.query('changes(kea_start_time_seconds{instance="node1", daemon="dhcp4"}[2m])')[0].value >= 1
     assert_dashboards_are_filled(prom)
     assert_old_dashboards_are_filled(prom)
+
+
+def much_goes_wrong(prom: Prometheus, primary: AgentHost, standby: AgentHost) -> None:
+    """Five mishaps at once, each of another daemon or kind, and every alert but theirs stays silent."""
+    standby.node.systemctl("stop", standby.node.unit("ddns"))
+    standby.node.systemctl("kill", "--kill-whom=main", "--signal=KILL", standby.node.unit("ctrl-agent"))
+    assert standby.node.control("dhcp6", "dhcp-disable")["result"] == 0
+    standby.node.replace(CONFIG6, standby.node.read(CONFIG6).replace("valid-lifetime", "valid-lifetme"))
+    primary.node.systemctl("stop", "kea-agent")
+    expected = {
+        "KeaDaemonStopped": {("node2", "ddns")},
+        "KeaRestarted": {("node2", "ctrl-agent")},
+        "KeaServiceDisabled": {("node2", "dhcp6")},
+        "KeaConfigInvalid": {("node2", "dhcp6")},
+        "KeaAgentSilent": {("node1", "")},
+    }
+    found: dict[str, set[tuple[str, str]]] = {}
+    for _ in wait_for(30, every=0.5):
+        found = {name: who(answer) for name, answer in alerts(prom).items()}
+        if found == expected:
+            break
+    primary.node.systemctl("start", "kea-agent")
+    assert found == expected
 
 
 def assert_every_rule_is_evaluated(prom: Prometheus) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from keactrl_scripts import Generation
+
 from unit.keactrl_sandbox import CONF, CONFIGS, DEAD, ROOT, TEMPLATE, Case
-from unit.keactrl_scripts import Generation
 
 SERVERS: Final[Mapping[str, str]] = {
     "dhcp4": "kea-dhcp4",

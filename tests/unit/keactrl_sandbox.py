@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from unit.keactrl_scripts import Script, generation, number
+from keactrl_scripts import Script, generation, number
 
 REPOSITORY: Final = Path(__file__).parents[2]
 ROOT: Final = "%ROOT%"  # in texts and words of a case: where the sandbox is

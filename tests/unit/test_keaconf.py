@@ -137,6 +137,7 @@ SYNTAX = [
     ('{"Dhcp4": {},\n "Dhcp6": {}}', 2, 2, "one top-level key only"),
     ('{"Dhcp4": {}} x', 1, 15, 'text after the last "}" of the configuration: "x"'),
     ('{"Dhcp4": {}},', 1, 14, 'text after the last "}"'),
+    ('{"Dhcp4": {}}\x0b', 1, 14, 'text after the last "}" of the configuration: "\\x0b"'),
     ('{"Dhcp4": {}}\n{}', 2, 1, 'text after the last "}"'),
     ('{"Dhcp4": {\n "a": 1\n    "renew-timer": 2}}', 3, 5, 'expected "," or "}" before "renew-timer"'),
     ('{"Dhcp4": {"a": [1 2]}}', 1, 20, 'expected "," or "]" before "2"'),

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from keactrl_scripts import UnavailableError, generation, get, number
 
 from unit.keactrl_cases import SERVERS, lines, variables
 from unit.keactrl_sandbox import CONF, REPOSITORY, ROOT, Answer, Case, Sandbox, sandbox, wait_until
-from unit.keactrl_scripts import UnavailableError, generation, get, number
 
 PAGE: Final = REPOSITORY / "packaging/man/keactrl.8"
 NOBODY: Final = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import pytest
+from keactrl_scripts import TAGS, Generation, UnavailableError, generation, get
 
 from unit import keactrl_cases
 from unit.keactrl_cases import lines
 from unit.keactrl_sandbox import CONF, Answer, Case, Sandbox, sandbox
-from unit.keactrl_scripts import TAGS, Generation, UnavailableError, generation, get
 
 # netconf is an option of the build: some have it.
 WITH_NETCONF: Final = ("2.2.0", "3.0.4", "3.3.0")

@@ -157,10 +157,10 @@ def test_what_kea_quotes_may_be_a_secret(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text('{ "Dhcp4": { "lease-database": { "password": "hunter2" } } }')
     document = keaconf.read(str(path), "Dhcp4")
-    said = check.Verdict("kea", ConfigError("bad hunter2", file="f"), 0.0)
+    said = check.Verdict("kea", ConfigError("bad hunter2", file="f"), 0.0, ("hunter2 is weak",))
     cleaned = rulebook.without_secrets(said, document)
     assert cleaned.problem is not None
-    assert cleaned.problem.message == "bad *****"
+    assert (cleaned.problem.message, cleaned.warnings) == ("bad *****", ("***** is weak",))
 
 
 def test_the_ids_are_words_that_a_comment_can_name() -> None:
