@@ -35,6 +35,7 @@ _TOKEN = re.compile(
     r"""|((?=[-+.0-9eE])[-+]?[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?))"""
 )
 _SPACE = re.compile(r"[ \t\r\n]*+")
+_BLANKS = re.compile(r"[ \t\r\n]")
 _INTEGER = re.compile(r"-?[0-9]+")
 _WORDS = {"true": True, "false": False, "null": None}
 _WORD = re.compile(r"\w+", re.ASCII)
@@ -331,7 +332,8 @@ class _Parser:
 
 
 def _after(text: str) -> str:
-    word = text[:61].split(maxsplit=1)[0]
+    # Not str.split: what it takes for blanks (a vertical tab, say) Kea does not.
+    word = _BLANKS.split(text[:61].lstrip(" \t\r\n"), 1)[0]
     return f'text after the last "}}" of the configuration: {_quoted(word)}'
 
 

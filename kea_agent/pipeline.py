@@ -182,10 +182,11 @@ class Pipeline:
         self._tell(candidate.document, verdict.warnings)
         if verdict.problem:
             return verdict
-        verdict = check.with_kea(argv, environment, candidate.document.path, limits)
+        said = check.with_kea(argv, environment, candidate.document.path, limits)
+        verdict = rulebook.without_secrets(said, candidate.document)
         for warning in verdict.warnings:
             logger.debug("%s: %s", candidate.document.path, warning)
-        return rulebook.without_secrets(verdict, candidate.document)
+        return verdict
 
     def _tell(self, document: keaconf.Document, warnings: tuple[str, ...]) -> None:
         """Once for the same bytes, however often they are checked."""

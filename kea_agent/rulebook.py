@@ -45,8 +45,9 @@ def _asked(daemon: Daemon, document: Document, setup: lint.Setup) -> Verdict:
 
 def without_secrets(verdict: Verdict, document: Document) -> Verdict:
     """Kea quotes what it cannot read, and that may be a secret."""
+    warnings = tuple(redact.cleaned(warning, document.tree) for warning in verdict.warnings)
     problem = verdict.problem
-    if problem is None:
-        return verdict
-    words = redact.cleaned(problem.message, document.tree)
-    return replace(verdict, problem=ConfigError(words, file=problem.file, line=problem.line, column=problem.column))
+    if problem is not None:
+        words = redact.cleaned(problem.message, document.tree)
+        problem = ConfigError(words, file=problem.file, line=problem.line, column=problem.column)
+    return replace(verdict, problem=problem, warnings=warnings)

@@ -16,7 +16,9 @@ from kea_agent.metrics.collection import Scrape
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # As `exposition.Writer` writes: the daemon, the family's own label if it has one, and the labels of the place.
-_LINE = re.compile(r'(\w+)\{daemon="([^"]+)"(?:,(?:message|reason|cause|place)="([^"]*)")?,?(.*)\} (\S+)')
+_LINE = re.compile(
+    r'^(\w+)\{daemon="([^"]+)"(?:,(?:message|reason|cause|place)="([^"]*)")?,?(.*)\} (\S+)$', re.MULTILINE
+)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -70,15 +72,14 @@ def page(scrape: Scrape, layout: Layout) -> bytes:
     """Everything of the scrape that has an old name."""
     families: dict[str, list[str]] = {}
     origins: dict[str, str] = {}
-    for line in scrape.text.decode(errors="replace").split("\n"):
-        if match := _LINE.fullmatch(line):
-            ours, daemon, value, place, number = match.groups()
-            old = layout.tables.get(daemon, {}).get(f"{ours}/{value}" if value else ours)
-            labels = _labels(layout, daemon, old, place) if old else None
-            if old and labels is not None:
-                name = f"kea_{daemon}_{old.name}"
-                origins.setdefault(name, ours)
-                families.setdefault(name, []).append(f"{name}{labels} {number}\n")
+    for line in _LINE.finditer(scrape.text.decode(errors="replace")):
+        ours, daemon, value, place, number = line.groups()
+        old = layout.tables.get(daemon, {}).get(f"{ours}/{value}" if value else ours)
+        labels = _labels(layout, daemon, old, place) if old else None
+        if old and labels is not None:
+            name = f"kea_{daemon}_{old.name}"
+            origins.setdefault(name, ours)
+            families.setdefault(name, []).append(f"{name}{labels} {number}\n")
     return "".join(family(name, f"What {origins[name]} has on /metrics.", lines) for name, lines in families.items()).encode()  # fmt: skip
 
 

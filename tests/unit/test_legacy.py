@@ -10,7 +10,7 @@ import pytest
 from old_dashboards import OldDashboard, old_dashboards
 
 from kea_agent import web
-from kea_agent.metrics import Scrape, legacy_pages
+from kea_agent.metrics import Scrape, legacy_pages, subnets
 from kea_agent.metrics.exposition import Writer, document
 from kea_agent.metrics.statistics import ENTRIES, Scope
 
@@ -147,3 +147,10 @@ def test_the_listener_has_the_pages() -> None:
         connection.close()
     finally:
         site.stop()
+
+
+def test_pools_are_told_apart_as_the_configuration_has_them() -> None:
+    four = {"id": 1, "pools": [{"pool": "10.1.0.1-10.1.0.9"}, {"pool": "10.1.8.0/24"}]}
+    configuration = {"Dhcp4": {"subnet4": [four, {"id": "odd"}], "shared-networks": [{"subnet4": [{"id": 2}]}]}}
+    assert subnets.pools("dhcp4", configuration) == POOLS
+    assert subnets.pools("dhcp6", configuration) == {}

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from promtext import DASHBOARDS, RULE_TESTS, RULES, RUNBOOKS, Rule, documented, queries, rules, used, used_labels
+from promtext import DASHBOARDS, RULE_TESTS, RULES, RUNBOOKS, TOP, Rule, documented, queries, rules, used, used_labels
 
 ALERTS = rules("alert")
 RECORDED = {rule.name for rule in rules("record")}
@@ -67,6 +67,15 @@ def test_an_alert_has_a_runbook(rule: Rule) -> None:
 
 def test_there_is_no_runbook_without_an_alert() -> None:
     assert set(SECTIONS) == {rule.name for rule in ALERTS}
+
+
+def test_the_page_and_the_package_have_them() -> None:
+    page = (RUNBOOKS.parent / "monitoring.md").read_text()
+    assert f"\n{len(ALERTS)} alerts" in page
+    assert set(re.findall(r"`(kea-\w+\.json)`", page)) >= {path.name for path in DASHBOARDS.glob("*.json")}
+    installed = (TOP / "debian/kea-agent.install").read_text()
+    assert f"{RULES.relative_to(TOP)} usr/share/kea-agent/prometheus\n" in installed
+    assert f"{DASHBOARDS.relative_to(TOP)}/*.json usr/share/kea-agent/grafana\n" in installed
 
 
 def test_runbooks_link_to_sections_that_exist() -> None:
