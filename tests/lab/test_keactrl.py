@@ -305,6 +305,15 @@ def test_nobody_may_not_start(kea: AgentHost) -> None:
     assert "dhcp6" not in running(kea)
 
 
+def test_a_keactrl_conf_that_may_not_be_read(kea: AgentHost) -> None:
+    conf = "/tmp/keactrl.conf"
+    kea.node.write(conf, "dhcp4=yes\n")
+    kea.node.run(["chmod", "0600", conf])
+    done = keactrl(kea, "status", "-c", conf, under=NOBODY)
+    kea.node.run(["rm", conf])
+    assert (done.code, done.lines) == (1, [f"ERROR/keactrl: {conf}: cannot read it: permission denied"])
+
+
 def test_without_dbus(kea: AgentHost) -> None:
     pids = running(kea)
     kea.node.systemctl("mask", "--runtime", "--now", *BUS)
