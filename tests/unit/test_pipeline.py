@@ -384,6 +384,7 @@ def test_a_server_restarted_by_a_person_meanwhile_runs_its_file(host: Host) -> N
 
     def restart() -> None:
         host.tell_server("die")
+        time.sleep(0.02)  # the file is older than the process by more than a clock tick
         command = [sys.executable, "-I", "-c", SERVER, str(host.port)]
         successors.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert host.systemd.known
