@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from kea_agent import check, keaconf, lint, redact, report, settings
 from kea_agent.daemons import BY_NAME, DAEMONS, Daemon
-from kea_agent.errors import AgentError, BusError, ConfigError, ExitCode, SettingsError
+from kea_agent.errors import ConfigError, ExitCode, SettingsError
 from kea_agent.lint import Finding
 from kea_agent.rules import RULES
+from kea_agent.verbs.subjects import owner, unit_of
 
 if TYPE_CHECKING:
     from kea_agent import units
@@ -54,26 +55,12 @@ def _settings(directory: Path) -> settings.CheckSettings:
 
 def _subjects(words: list[str], level: str) -> Iterator[tuple[Daemon, str]]:
     for word in words or [daemon.name for daemon in DAEMONS if Path(daemon.config_path).exists()]:
-        yield (BY_NAME[word], _config_file(BY_NAME[word], level)) if word in BY_NAME else (_owner(word), word)
+        yield (BY_NAME[word], _config_file(BY_NAME[word], level)) if word in BY_NAME else (owner(word), word)
 
 
 def _config_file(daemon: Daemon, level: str) -> str:
-    unit = _unit(daemon) if level == "kea" else None
+    unit = unit_of(daemon) if level == "kea" else None
     return (unit and unit.config_file) or daemon.config_path
-
-
-def _owner(path: str) -> Daemon:
-    """Whose file it is, by its top-level key."""
-    for daemon in DAEMONS:
-        try:
-            keaconf.read(path, daemon.root_key)
-        except ConfigError:
-            continue
-        return daemon
-    for daemon in DAEMONS:
-        if daemon.binary in Path(path).name:
-            return daemon
-    raise AgentError(f"{path}: cannot tell which daemon it is for; its top-level key should say")
 
 
 def _judge(daemon: Daemon, path: str, arguments: argparse.Namespace, disabled: set[str]) -> Iterator[Finding]:
@@ -85,7 +72,7 @@ def _judge(daemon: Daemon, path: str, arguments: argparse.Namespace, disabled: s
     yield from (_of_warning(warning) for warning in document.warnings)
     if arguments.level == "syntax":
         return
-    unit = _unit(daemon) if arguments.level == "kea" else None
+    unit = unit_of(daemon) if arguments.level == "kea" else None
     yield from lint.run(daemon.name, document, _setup(daemon, arguments, disabled, unit))
     if arguments.level == "kea":
         yield from _judge_with_kea(daemon, document, unit)
@@ -127,19 +114,6 @@ def _judge_with_kea(daemon: Daemon, document: keaconf.Document, unit: units.Unit
 
 def _argv(daemon: Daemon, unit: units.Unit | None) -> tuple[str, ...]:
     return tuple((unit and unit.argv) or (f"/usr/sbin/{daemon.binary}",))
-
-
-def _unit(daemon: Daemon) -> units.Unit | None:
-    from kea_agent import units  # noqa: PLC0415 - D-Bus is not there where files are checked
-    from kea_agent.bus import Bus  # noqa: PLC0415
-
-    try:
-        bus = Bus()
-        unit = units.discover(bus, daemon)
-        bus.close()
-    except BusError:
-        return None
-    return unit
 
 
 def _of_error(error: ConfigError, level: str, document: keaconf.Document | None = None) -> Finding:
