@@ -8,12 +8,11 @@ ISC's rpm packages. Only one of them exists on a host; the others may be aliases
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Daemon:
+class Daemon(NamedTuple):
     """One Kea daemon. `udp_port` and `tcp_port` are what it listens on when its configuration says nothing."""
 
     name: str

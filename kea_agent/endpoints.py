@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kea_agent import proc
 from kea_agent.control import Channel, HttpChannel, TlsFiles, UnixChannel
 from kea_agent.daemons import Daemon, option
-from kea_agent.proc import Sockets
+from kea_agent.sockets import Sockets, sockets
 
 RUN_DIRECTORY = "/run/kea"
 
@@ -42,7 +41,7 @@ class Endpoints:
 
     def sockets(self, pid: int) -> Sockets:
         """The open sockets of the process that these endpoints can be compared with."""
-        return proc.sockets(pid, tcp=self.tcp is not None)
+        return sockets(pid, tcp=self.tcp is not None)
 
     def missing(self, sockets: Sockets) -> list[str]:
         """One phrase for each socket that should be open and is not."""

@@ -21,7 +21,7 @@ from kea_agent import ha
 from kea_agent.control import Channel, ask
 from kea_agent.endpoints import Endpoints
 from kea_agent.errors import ControlError
-from kea_agent.proc import Sockets
+from kea_agent.sockets import Sockets
 
 # Answers without a new commit for this long after the signal mean that there will be none.
 _REFUSED_AFTER = 2.0

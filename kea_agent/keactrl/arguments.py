@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from kea_agent.keactrl.errors import RefusedError
 from kea_agent.keactrl.servers import Installation
@@ -15,8 +15,7 @@ _BLANKS = str.maketrans(",\t\n", "   ")
 _NO_SERVERS = "servers not specified"
 
 
-@dataclass(frozen=True)
-class Arguments:
+class Arguments(NamedTuple):
     """One command line. `conf_path` None: the default. `options`: what follows `--`, from Kea 3.3.0 on."""
 
     command: str
@@ -73,11 +72,11 @@ def usage(kea: Installation) -> str:
 def _options(found: Arguments, words: Iterator[str], kea: Installation) -> Arguments:
     for word in words:
         if word in ("-c", "--ctrl-config"):
-            found = replace(found, conf_path=_value(words, "keactrl-config-file not specified", kea))
+            found = found._replace(conf_path=_value(words, "keactrl-config-file not specified", kea))
         elif word in ("-s", "--server"):
-            found = replace(found, names=_names(_value(words, _NO_SERVERS, kea), kea))
+            found = found._replace(names=_names(_value(words, _NO_SERVERS, kea), kea))
         elif word == "--" and kea.has_server_options:
-            return replace(found, options=" ".join(words))
+            return found._replace(options=" ".join(words))
         else:
             found = _own_option(found, word, kea)
     return found
@@ -85,9 +84,9 @@ def _options(found: Arguments, words: Iterator[str], kea: Installation) -> Argum
 
 def _own_option(found: Arguments, word: str, kea: Installation) -> Arguments:
     if word == "--compat-exit":
-        return replace(found, compat_exit=True)
+        return found._replace(compat_exit=True)
     if word == "--json" and found.command == "status":
-        return replace(found, json=True)
+        return found._replace(json=True)
     raise RefusedError(f"invalid option: {word}", usage(kea))
 
 

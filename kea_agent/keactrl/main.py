@@ -14,7 +14,7 @@ from kea_agent.keactrl.arguments import COMMANDS, Arguments, parse, usage
 from kea_agent.keactrl.errors import MissingVariableError, RefusedError
 from kea_agent.keactrl.servers import CTRL_AGENT, NETCONF, Installation
 from kea_agent.keactrl.sources import ConfSource, Source, UnitSource
-from kea_agent.keactrl.systemd import BOOTED, AgentView, Units
+from kea_agent.keactrl.systemd import AgentView, Units, is_booted
 
 if TYPE_CHECKING:
     from kea_agent.keactrl.conf import Conf
@@ -74,7 +74,7 @@ def _source(
         found = conf.read(path, kea.prefix, environ)
         _check(found, kea)
         return ConfSource(found, kea, units, environ)
-    if arguments.conf_path is None and BOOTED.exists() and kea.is_installed:
+    if arguments.conf_path is None and is_booted() and kea.is_installed:
         return UnitSource(kea, units, view, environ)
     raise RefusedError(f"keactrl configuration file doesn't exist in {path}.")
 

@@ -10,7 +10,6 @@ import os
 import pwd
 import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from kea_agent import proc
 from kea_agent.keactrl.errors import FailedError
@@ -39,7 +38,8 @@ def running(path: str, binary: str) -> int:
     Raises PermissionError where the file cannot be read: then it is not known.
     """
     try:
-        text = Path(path).read_bytes().strip()
+        with open(path, "rb") as file:
+            text = file.read().strip()
     except PermissionError:
         raise
     except OSError:
@@ -87,6 +87,6 @@ def user_name(uid: int) -> str:
 
 def _owner(pid: int) -> str:
     try:
-        return user_name(Path(f"/proc/{pid}").stat().st_uid)
+        return user_name(os.stat(f"/proc/{pid}").st_uid)
     except OSError:
         return "another user"

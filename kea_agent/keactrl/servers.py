@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from kea_agent.daemons import BY_NAME, Daemon
 
@@ -15,8 +15,7 @@ _WITHOUT_CTRL_AGENT = (3, 1, 8)
 _WITH_SERVER_OPTIONS = (3, 3, 0)
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(NamedTuple):
     """One server in the script's words. `daemon` is the agent's name of it; it knows nothing of kea-netconf."""
 
     name: str

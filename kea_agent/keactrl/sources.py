@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from kea_agent import proc
@@ -78,11 +77,11 @@ class ConfSource:
         return unit if unit and unit.argv and _same((unit.argv[0], unit.config_file or ""), wanted) else None
 
     def pid_file(self, server: Server) -> str:
-        return processes.pid_file(self._directory, self.config_file(server), Path(self.binary(server)).name)
+        return processes.pid_file(self._directory, self.config_file(server), os.path.basename(self.binary(server)))
 
     def pid(self, server: Server) -> int:
         """A server whose binary is not named is not running, says the script."""
-        name = Path(self._conf.get(server.binary_variable)).name
+        name = os.path.basename(self._conf.get(server.binary_variable))
         return processes.running(self.pid_file(server), name) if name else 0
 
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kea_agent import proc
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from kea_agent.bus import Bus
     from kea_agent.units import Unit
 
-STATUS_FILE = Path("/run/kea-agent/status.json")
-BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+STATUS_FILE = "/run/kea-agent/status.json"
+BOOTED = "/run/systemd/system"
 _SLICES = ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice", "/sys/fs/cgroup/unified/system.slice")
+
+
+def is_booted() -> bool:
+    """Whether systemd runs this host (sd_booted(3))."""
+    return os.path.isdir(BOOTED)
 
 
 class AgentView:
     """What the running agent has written down; empty without one."""
 
-    def __init__(self, path: Path = STATUS_FILE) -> None:
+    def __init__(self, path: str = STATUS_FILE) -> None:
         self._path = path
 
     @cached_property
@@ -45,7 +50,8 @@ class AgentView:
     @cached_property
     def _text(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            with open(self._path, "rb") as file:
+                return file.read()
         except OSError:
             return b""
 
@@ -80,7 +86,7 @@ class Units:
         """The unit as it is now; None where there is none, or no systemd."""
         from kea_agent import units  # noqa: PLC0415 - `status` does without
 
-        if server.daemon is None or not BOOTED.exists():
+        if server.daemon is None or not is_booted():
             return None
         unit = units.discover(self.bus, server.daemon)
         return unit if unit and unit.load_state in ("loaded", "masked") else None
@@ -93,15 +99,16 @@ class Units:
     def pid_in_cgroup(self, server: Server) -> int:
         """The daemon's process in the control group of its unit, 0 where there is none: readable by everybody."""
         names = server.daemon.unit_names if server.daemon else ()
-        for file in (Path(base, name, "cgroup.procs") for base in _SLICES for name in names):
+        for file in (f"{base}/{name}/cgroup.procs" for base in _SLICES for name in names):
             for pid in _pids(file):
                 if proc.command_name(pid) == server.binary[:15]:
                     return pid
         return 0
 
 
-def _pids(file: Path) -> list[int]:
+def _pids(file: str) -> list[int]:
     try:
-        return [int(word) for word in file.read_text().split()]
+        with open(file) as lines:
+            return [int(line) for line in lines]
     except (OSError, ValueError):
         return []

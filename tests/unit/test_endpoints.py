@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kea_agent.control import Channel, HttpChannel, UnixChannel
 from kea_agent.daemons import BY_NAME, CTRL_AGENT, DAEMONS, DDNS, DHCP4, DHCP6, Daemon
 from kea_agent.endpoints import Endpoints, control_channel, wanted
-from kea_agent.proc import Sockets
+from kea_agent.sockets import Sockets
 
 SOCKET = {"socket-type": "unix", "socket-name": "/run/kea/s"}
 HTTP = {"socket-type": "http", "socket-address": "127.0.0.1", "socket-port": 8000}

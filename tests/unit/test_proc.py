@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kea_agent import proc
+from kea_agent import proc, sockets
 
 PID = 4203
 UDP_HEAD = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
@@ -69,7 +69,7 @@ def child(code: str) -> Iterator[int]:
 
 
 def test_captured_sockets(root: Path) -> None:
-    seen = proc.sockets(PID, root, tcp=True)
+    seen = sockets.sockets(PID, root, tcp=True)
     assert seen.udp == {
         ("192.0.2.1", 67): "23456",
         ("0.0.0.0", 53513): "23457",
@@ -80,22 +80,22 @@ def test_captured_sockets(root: Path) -> None:
 
 
 def test_packet_sockets_are_those_of_the_processs_user_by_name(root: Path) -> None:
-    assert proc.sockets(PID, root).packet == {"eth0", "enx001122334455", "9"}
+    assert sockets.sockets(PID, root).packet == {"eth0", "enx001122334455", "9"}
 
 
 def test_tcp_is_read_only_when_asked_for(root: Path) -> None:
-    assert proc.sockets(PID, root).tcp == {}
+    assert sockets.sockets(PID, root).tcp == {}
 
 
 def test_names_that_are_no_text_are_no_obstacle(root: Path) -> None:
     (root / str(PID) / "net/if_inet6").write_bytes(b"fe800000000000000000000000000001 05 40 20 80   br\xff\n")
-    assert proc.sockets(PID, root).link_local == {"br\ufffd": "fe80::1"}
+    assert sockets.sockets(PID, root).link_local == {"br\ufffd": "fe80::1"}
 
 
 def test_a_kernel_without_ipv6(root: Path) -> None:
     for name in ("udp6", "if_inet6"):
         (root / str(PID) / "net" / name).unlink()
-    seen = proc.sockets(PID, root)
+    seen = sockets.sockets(PID, root)
     assert set(seen.udp) == {("192.0.2.1", 67), ("0.0.0.0", 53513)}
     assert seen.link_local == {}
 
@@ -127,7 +127,7 @@ def test_a_process_that_is_gone(tmp_path: Path) -> None:
     assert proc.command_name(PID, tmp_path) == ""
     assert proc.command_line(PID, tmp_path) == ()
     assert proc.started_at(PID, tmp_path) is None
-    assert proc.sockets(PID, tmp_path, tcp=True) == proc.Sockets({}, {}, frozenset(), {})
+    assert sockets.sockets(PID, tmp_path, tcp=True) == sockets.Sockets({}, {}, frozenset(), {})
 
 
 # -- the real one
@@ -141,18 +141,18 @@ def test_a_real_udp_socket_and_its_inode(family: socket.AddressFamily, address: 
     with socket.socket(family, socket.SOCK_DGRAM) as opened:
         opened.bind((address, 0))
         port = opened.getsockname()[1]
-        assert proc.sockets(os.getpid()).udp[address, port] == str(os.fstat(opened.fileno()).st_ino)
-    assert (address, port) not in proc.sockets(os.getpid()).udp
+        assert sockets.sockets(os.getpid()).udp[address, port] == str(os.fstat(opened.fileno()).st_ino)
+    assert (address, port) not in sockets.sockets(os.getpid()).udp
 
 
 def test_a_real_tcp_socket_counts_when_it_listens() -> None:
     with socket.socket() as opened, socket.socket() as client:
         opened.bind(("127.0.0.1", 0))
         endpoint = opened.getsockname()
-        assert endpoint not in proc.sockets(os.getpid(), tcp=True).tcp
+        assert endpoint not in sockets.sockets(os.getpid(), tcp=True).tcp
         opened.listen()
         client.connect(endpoint)
-        seen = proc.sockets(os.getpid(), tcp=True).tcp
+        seen = sockets.sockets(os.getpid(), tcp=True).tcp
         assert endpoint in seen
         assert client.getsockname() not in seen
 
@@ -164,7 +164,7 @@ def test_a_real_packet_socket() -> None:
         pytest.skip("packet sockets need CAP_NET_RAW")
     with opened:
         opened.bind(("lo", 0x0800))
-        assert "lo" in proc.sockets(os.getpid()).packet
+        assert "lo" in sockets.sockets(os.getpid()).packet
 
 
 def test_a_real_child_with_a_handler_and_one_without() -> None:
@@ -183,7 +183,7 @@ def test_a_real_zombie() -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert not proc.is_alive(process.pid)
         assert proc.command_line(process.pid) == ()
-        assert proc.sockets(process.pid).udp == {}
+        assert sockets.sockets(process.pid).udp == {}
 
 
 def test_this_process() -> None:

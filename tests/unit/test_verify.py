@@ -26,7 +26,7 @@ from kea_agent import verify
 from kea_agent.control import UnixChannel
 from kea_agent.endpoints import Endpoints
 from kea_agent.errors import ControlError
-from kea_agent.proc import Sockets
+from kea_agent.sockets import Sockets
 from kea_agent.verify import Before, Limits, Proof, Prover, Snapshot, Standing, Target, gaps, snapshot, took
 
 QUICK = Limits(command=0.1, answer=0.1, ha=0.1, sockets=0.1)
