@@ -28,6 +28,7 @@ from kea_agent.verify import Limits, Prover, Standing, Target, before
 SETTINGS = Path("/etc/kea-agent")
 
 _LIMITS = Limits(ha=0)
+UNPROVEN = "with neither control socket nor port nothing proves that it did"
 _START_TIMEOUT = 30.0
 _DEATH = 1.0  # a Kea that does not survive a reload is gone sooner
 
@@ -72,7 +73,7 @@ def _signalled(pid: int, daemon: Daemon, config_file: str) -> str:
     time.sleep(_DEATH)
     if not proc.is_alive(pid):
         raise RefusedError(f"{config_file}: reload of {daemon.binary}: process {pid} is gone")
-    return f"{config_file}: {daemon.binary} was told to reload; with neither control socket nor port nothing proves it"
+    return f"{config_file}: {daemon.binary} was told to reload; {UNPROVEN}"
 
 
 def _daemon(argv: Sequence[str]) -> Daemon:

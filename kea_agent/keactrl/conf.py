@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from kea_agent.errors import ConfigError
 from kea_agent.keactrl.errors import MissingVariableError
@@ -58,7 +57,7 @@ def read(path: str, prefix: str, environ: Mapping[str, str]) -> Conf:
 
 def _text(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read it: {os.strerror(error.errno or 0).lower()}", file=path) from error

@@ -45,7 +45,8 @@ def _run(argv: Sequence[str], kea: Installation, environ: dict[str, str]) -> int
     arguments = parse(argv, kea)
     if arguments.command not in COMMANDS:
         return _answer(arguments.command, kea)
-    units, view = Units(), AgentView()
+    view = AgentView()
+    units = Units(view)
     source = _source(arguments, kea, units, view, environ)
     if arguments.command == "status":
         has_worked = _status(arguments, kea, source, view)

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from kea_agent import proc
+from kea_agent.keactrl import say
 from kea_agent.keactrl.errors import FailedError
 
 _PID_DIGITS = 10
@@ -72,9 +73,11 @@ def reload(pid: int) -> None:
     from kea_agent import unit_reload  # noqa: PLC0415 - the other commands do without the checks
 
     try:
-        unit_reload.reload(pid)
+        said = unit_reload.reload(pid)
     except (unit_reload.RefusedError, OSError) as error:
         raise FailedError(str(error)) from error
+    if said.endswith(unit_reload.UNPROVEN):
+        say.aside(said)
 
 
 def user_name(uid: int) -> str:

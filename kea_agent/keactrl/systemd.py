@@ -69,8 +69,12 @@ class AgentView:
 class Units:
     """The units of the servers; the bus is connected to when somebody asks for more than the kernel says.
 
-    Raises BusError when systemd runs this host and D-Bus does not answer.
+    A unit that has none of the packages' names is the one that the agent looks after (its settings say so). Raises
+    BusError when systemd runs this host and D-Bus does not answer.
     """
+
+    def __init__(self, view: AgentView) -> None:
+        self._view = view
 
     @cached_property
     def bus(self) -> Bus:
@@ -88,7 +92,7 @@ class Units:
 
         if server.daemon is None or not is_booted():
             return None
-        unit = units.discover(self.bus, server.daemon)
+        unit = units.discover(self.bus, server.daemon, self._view.of(server).get("unit"))
         return unit if unit and unit.load_state in ("loaded", "masked") else None
 
     def file_state(self, server: Server) -> str:

@@ -297,6 +297,27 @@ def test_others_may_look_and_not_touch(kea: AgentHost) -> None:
     assert "Traceback" not in done.err
 
 
+def test_status_is_had_without_dbus_and_whatever_else_is_slow(kea: AgentHost) -> None:
+    slow = {
+        "pystemd",
+        "prometheus_client",
+        "xml",
+        "lxml",
+        "json",
+        "subprocess",
+        "socket",
+        "dataclasses",
+        "pathlib",
+        "re",
+    }
+    done = kea.node.run(["python3", "-ISX", "importtime", "/usr/sbin/keactrl", "status"])
+    assert done.stdout.splitlines()[0] == "DHCPv4 server: active"
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "kea_agent.keactrl.report" in imported
+    # Before 3.13, typing itself imports re.
+    assert imported & (slow - {"re"} if "typing" in imported else slow) == set()
+
+
 def test_nobody_may_not_start(kea: AgentHost) -> None:
     keactrl(kea, "stop", "-s", "dhcp6")
     done = keactrl(kea, "start", "-s", "dhcp6", under=NOBODY)

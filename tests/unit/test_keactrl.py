@@ -188,9 +188,17 @@ def test_the_other_shells_can_read_theirs(shell: str, file: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_status_imports_neither_dbus_nor_prometheus() -> None:
-    script = """import sys; from kea_agent.keactrl.main import main; main(["status"])
+def test_status_imports_neither_dbus_nor_prometheus(tmp_path: Path) -> None:
+    config = tmp_path / "kea.conf"
+    config.touch()
+    words = [f"{each.config_variable}={config}\n{each.binary_variable}=/x/{each.binary}" for each in SERVERS]
+    (tmp_path / "keactrl.conf").write_text("\n".join([*words, "dhcp_ddns=no", ""]))
+    # A Kea with a Control Agent need not be asked for its version.
+    (tmp_path / "kea-ctrl-agent").touch(mode=0o755)
+    script = """import sys; from kea_agent.keactrl.main import main; code = main(["status", "-c", sys.argv[1]])
 slow = {"pystemd", "prometheus_client", "xml", "json", "subprocess", "socket", "dataclasses", "pathlib", "argparse"}
-print(slow & set(sys.modules), file=sys.stderr)"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=True)
-    assert done.stderr == "set()\n"
+print(code, slow & set(sys.modules), file=sys.stderr)"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "keactrl.conf"], cwd=TOP, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "0 set()\n"
