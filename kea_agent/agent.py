@@ -24,7 +24,17 @@ from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import AgentError, BusError
 from kea_agent.local import LocalServer
-from kea_agent.metrics import PROPERTIES, AgentMetrics, Collection, Target, WatchCounters, Wishes, World, legacy_pages
+from kea_agent.metrics import (
+    OWN_UNIT,
+    PROPERTIES,
+    AgentMetrics,
+    Collection,
+    Target,
+    WatchCounters,
+    Wishes,
+    World,
+    legacy_pages,
+)
 from kea_agent.notify import Notifier
 from kea_agent.outcome import DaemonStatus, Pass, Urge
 from kea_agent.pipeline import Pipeline
@@ -36,8 +46,6 @@ from kea_agent.web import Site
 from kea_agent.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-OWN_UNIT = "kea-agent.service"
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from kea_agent.metrics.agent import AgentMetrics, WatchCounters
 from kea_agent.metrics.collection import Collection, Scrape, Wishes, World
 from kea_agent.metrics.kea import Target
 from kea_agent.metrics.legacy_pages import legacy_pages
-from kea_agent.metrics.units import PROPERTIES
+from kea_agent.metrics.units import OWN_UNIT, PROPERTIES
 
 __all__ = [
+    "OWN_UNIT",
     "PROPERTIES",
     "AgentMetrics",
     "Collection",

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kea_agent.metrics.collection import DEFINITIONS, Scrape
-from kea_agent.metrics.families import metrics
+from kea_agent.metrics.families import metrics, page
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage
 
 # Every version of prometheus_client writes this format for names like ours; newer ones would call it 1.0.0, which
@@ -54,16 +54,6 @@ class _Histogram:
     def buckets(self) -> list[tuple[str, float]]:
         bounds = [*map(str, STAGE_BUCKETS), "+Inf"]
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
-
-
-class _Families(Collector):
-    """Families that are there already."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._listed = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._listed
 
 
 class AgentMetrics(Collector):
@@ -102,9 +92,7 @@ class AgentMetrics(Collector):
     def render(self) -> tuple[bytes, str]:
         """One scrape in Prometheus's text format, and its content type."""
         scrape = self._kea()
-        registry = CollectorRegistry()
-        registry.register(_Families(tuple(self._families(scrape))))
-        return generate_latest(registry) + scrape.text, CONTENT_TYPE
+        return page(self._families(scrape)) + scrape.text, CONTENT_TYPE
 
     def collect(self) -> Iterator[Metric]:
         """Every small family, the agent's first; what is not known has no series."""
@@ -115,7 +103,6 @@ class AgentMetrics(Collector):
         yield from self._states(tuple(self._statuses()))
         yield from self._passes()
         yield from self._watching(self._watch())
-        yield _by_daemon("kea_up", "Whether the Kea daemon answers (1) or not (0).", scrape.up)
         yield from metrics(DEFINITIONS, scrape.samples)
 
     def _build_info(self) -> Metric:

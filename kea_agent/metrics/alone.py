@@ -7,21 +7,16 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-
 from kea_agent import keaconf, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.endpoints import wanted
 from kea_agent.errors import ConfigError
-from kea_agent.metrics.collection import DEFINITIONS, Collection, Scrape, Wishes, World
-from kea_agent.metrics.families import metrics
+from kea_agent.metrics.collection import DEFINITIONS, Collection, Wishes, World
+from kea_agent.metrics.families import metrics, page
 from kea_agent.metrics.kea import Target
-from kea_agent.metrics.units import PROPERTIES
+from kea_agent.metrics.units import OWN_UNIT, PROPERTIES
 from kea_agent.settings import Settings
-
-_OWN_UNIT = "kea-agent.service"
 
 
 def scrape(settings: Settings, bus: Bus) -> bytes:
@@ -29,15 +24,16 @@ def scrape(settings: Settings, bus: Bus) -> bytes:
     found = {name: units.discover(bus, BY_NAME[name], settings.daemon[name].unit) for name in settings.agent.daemons}
     known = {name: unit for name, unit in found.items() if unit}
     targets = [_target(BY_NAME[name], unit, settings) for name, unit in known.items()]
-    names = {name: unit.name for name, unit in known.items()} | {"kea-agent": _OWN_UNIT}
+    names = {name: unit.name for name, unit in known.items()} | {"kea-agent": OWN_UNIT}
     wishes = Wishes(settings.web.scrape_timeout_seconds, settings.metrics.subnet_context_labels)
     world = World(lambda: targets, lambda: names, _Properties(bus).read, lambda *_: None, lambda: wishes)
-    return _page(Collection(world).collect())
+    made = Collection(world).collect()
+    return page(metrics(DEFINITIONS, made.samples)) + made.text
 
 
 def _target(daemon: Daemon, unit: units.Unit, settings: Settings) -> Target:
     """Where the daemon takes commands, by its file; one whose file cannot be read is known by its process alone."""
-    path = settings.daemon[daemon.name].config_file or unit.config_file or daemon.config_path
+    path = units.config_file(daemon, unit, settings.daemon[daemon.name].config_file)
     try:
         root = keaconf.read(path, daemon.root_key, max_bytes=settings.check.max_config_bytes).root
     except ConfigError:
@@ -55,20 +51,3 @@ class _Properties:
     def read(self, unit: str, _timeout: float) -> Mapping[str, Any]:
         with self._lock:
             return self._bus.properties(self._bus.load_unit(unit), PROPERTIES)
-
-
-class _Families:
-    def __init__(self, made: Scrape) -> None:
-        self._made = made
-
-    def collect(self) -> list[Any]:
-        up = GaugeMetricFamily("kea_up", "Whether the Kea daemon answers (1) or not (0).", labels=["daemon"])
-        for daemon, is_up in self._made.up.items():
-            up.add_metric([daemon], float(is_up))
-        return [up, *metrics(DEFINITIONS, self._made.samples)]
-
-
-def _page(made: Scrape) -> bytes:
-    registry = CollectorRegistry()
-    registry.register(_Families(made))  # type: ignore[arg-type]  # what it asks of a collector is one method
-    return generate_latest(registry) + made.text

@@ -19,13 +19,14 @@ from kea_agent import proc
 from kea_agent.errors import BusError
 from kea_agent.metrics import ha, kea_status, units
 from kea_agent.metrics.exposition import document
-from kea_agent.metrics.families import Sample
+from kea_agent.metrics.families import Definition, Sample
 from kea_agent.metrics.kea import DURATION, SUCCESS, UNKNOWN, UNKNOWN_COUNT, Answer, KeaView, Target
 
 logger = logging.getLogger(__name__)
 
+UP = Definition("kea_up", "Whether the Kea daemon answers (1) or not (0).")
 DEFINITIONS = (
-    SUCCESS, DURATION, *kea_status.DEFINITIONS, *ha.DEFINITIONS, *units.DEFINITIONS, UNKNOWN, UNKNOWN_COUNT,
+    UP, SUCCESS, DURATION, *kea_status.DEFINITIONS, *ha.DEFINITIONS, *units.DEFINITIONS, UNKNOWN, UNKNOWN_COUNT,
 )  # fmt: skip
 # For the threads to come back after their own deadlines.
 _GRACE = 0.5
@@ -98,9 +99,11 @@ class Collection:
         for daemon, unit in self._world.units().items():
             jobs[daemon, "unit"] = _job(self._unit, daemon, unit, wishes.timeout)
         answers = _at_once(jobs, wishes.timeout + _GRACE)
+        up = {target.daemon: answers[target.daemon, "status"].is_up for target in targets}
+        samples = [Sample(UP, (daemon,), float(is_up)) for daemon, is_up in up.items()]
         return Scrape(
-            {target.daemon: answers[target.daemon, "status"].is_up for target in targets},
-            [sample for answer in answers.values() for sample in answer.samples],
+            up,
+            [*samples, *(sample for answer in answers.values() for sample in answer.samples)],
             document([answer.draft for answer in answers.values() if answer.draft]),
             {daemon: answer.pools for (daemon, _), answer in answers.items() if answer.pools},
         )

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,23 @@ def metrics(definitions: Iterable[Definition], samples: Iterable[Sample]) -> Ite
     for definition in definitions:
         if listed := by_name.get(definition.name):
             yield _metric(definition, listed)
+
+
+def page(families: Iterable[Metric]) -> bytes:
+    """Families in Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(_Families(tuple(families)))
+    return generate_latest(registry)
+
+
+class _Families(Collector):
+    """Families that are there already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._listed = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._listed
 
 
 def _metric(definition: Definition, samples: Iterable[Sample]) -> Metric:

@@ -13,6 +13,8 @@ from typing import Any
 from kea_agent.metrics.families import Definition, Sample, number
 from kea_agent.proc import Usage
 
+OWN_UNIT = "kea-agent.service"  # told of beside Kea's
+
 _UNIT = ("unit",)
 
 STATE = Definition("kea_unit_state", "The state of the systemd unit: 1 for the one it is in.", (*_UNIT, "state"))

@@ -15,7 +15,7 @@ import pytest
 
 from kea_agent.metrics import AgentMetrics, Scrape, WatchCounters
 from kea_agent.metrics.agent import STAGE_BUCKETS
-from kea_agent.metrics.collection import DEFINITIONS
+from kea_agent.metrics.collection import DEFINITIONS, UP
 from kea_agent.metrics.exposition import Writer, document
 from kea_agent.metrics.families import Definition, Sample
 from kea_agent.metrics.statistics import ENTRIES, FAMILIES, Family, Scope
@@ -36,7 +36,9 @@ def metrics(
         daemons=DAEMONS,
         statuses=lambda: statuses,
         watch=lambda: WatchCounters(watches=7, events=120, overflows=1, bus_reconnects=2),
-        kea=lambda: scrape or Scrape(up or {}),
+        kea=lambda: (
+            scrape or Scrape(up or {}, [Sample(UP, (name,), float(is_up)) for name, is_up in (up or {}).items()])
+        ),
     )
 
 
