@@ -86,6 +86,7 @@ def _check(verb: argparse.ArgumentParser) -> None:
 
 def _diff(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help="default: each server and its file; or A and B")
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
     verb.add_argument("--peer", action="store_true", help="leave out what each host of a pair has for itself")
     verb.add_argument("--json", action="store_true", help="the machine form")
 

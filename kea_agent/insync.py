@@ -22,7 +22,7 @@ from kea_agent.verify import Snapshot
 
 CHANGED_OVER_CHANNEL = (
     "the file is as it was, but the server runs something else: it was changed over its control channel; "
-    "`kea-agent reload --force` brings it back to the file, config-write saves what runs"
+    "`kea-agent reload --again` brings it back to the file, config-write saves what runs"
 )
 STARTED_WITH_IT = "the server was started or reloaded with this file"
 # Commit times come in whole seconds, and a second may pass while one is asked for.

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kea_agent import check, gate, insync, journal, keaconf, proc, redact, rulebook, verify, voucher
+from kea_agent import check, gate, insync, journal, keaconf, proc, redact, rulebook, units, verify, voucher
 from kea_agent.candidate import Candidate
 from kea_agent.control import Channel, SilentError
 from kea_agent.daemons import Daemon
@@ -86,9 +86,8 @@ class Pipeline:
         self.status = DaemonStatus(daemon.name, reloaded_at=reloaded_at)
 
     def config_file(self, unit: Unit | None) -> str:
-        """The file that matters: from the settings, else from the unit, else where Kea's packages have it."""
-        configured = self.settings.daemon[self.daemon.name].config_file
-        return configured or (unit and unit.config_file) or self.daemon.config_path
+        """The file that matters, by the settings and the unit."""
+        return units.config_file(self.daemon, unit, self.settings.daemon[self.daemon.name].config_file)
 
     def run(self, *, settled: float = 0.0, urge: Urge = Urge.IF_NEEDED) -> tuple[Pass, bool]:
         """One pass; returns it, and whether it is a deferral to be tried again.

@@ -57,6 +57,11 @@ class Unit:
         return f"{self.active_state} ({self.sub_state})" if self.load_state == "loaded" else self.load_state
 
 
+def config_file(daemon: Daemon, unit: Unit | None, configured: str | None) -> str:
+    """The file that matters: the configured one, else what the unit says, else where Kea's packages have it."""
+    return configured or (unit and unit.config_file) or daemon.config_path
+
+
 def discover(bus: SystemBus, daemon: Daemon, configured: str | None = None) -> Unit | None:
     """The unit that runs the daemon: the configured one, else the first known name that exists (masked counts)."""
     for name in (configured,) if configured else daemon.unit_names:

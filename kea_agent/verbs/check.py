@@ -10,15 +10,15 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kea_agent import check, keaconf, lint, redact, report, settings
-from kea_agent.daemons import BY_NAME, DAEMONS, Daemon
+from kea_agent import check, keaconf, lint, redact, report
+from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import ConfigError, ExitCode, SettingsError
 from kea_agent.lint import Finding
 from kea_agent.rules import RULES
-from kea_agent.verbs.subjects import owner, unit_of
+from kea_agent.settings import Settings
+from kea_agent.verbs.subjects import file_of, installed, own_settings, owner, unit_of
 
 if TYPE_CHECKING:
     from kea_agent import units
@@ -28,12 +28,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Print every finding; 1 if one is an error, 3 if something could not be checked."""
     if unknown := set(arguments.disable) - RULES.keys():
         raise SettingsError(f'kea-agent check: there is no rule "{min(unknown)}"; docs/usage/rules.md has them')
-    disabled = {*_settings(arguments.settings).disable, *arguments.disable}
-    findings = [
-        finding
-        for daemon, path in _subjects(arguments.what, arguments.level)
-        for finding in _judge(daemon, path, arguments, disabled)
-    ]
+    found = own_settings(arguments.settings)
+    disabled = {*found.check.disable, *arguments.disable}
+    findings = [finding for subject in _subjects(arguments, found) for finding in _judge(*subject, arguments, disabled)]
     sys.stdout.write(_written(findings, arguments.format))
     severities = {finding.severity for finding in findings}
     return (
@@ -47,23 +44,16 @@ def _written(findings: list[Finding], form: str) -> str:
     return report.FORMS[form](findings)
 
 
-def _settings(directory: Path) -> settings.CheckSettings:
-    """The agent's own, where there are some that this user may read."""
-    is_closed = directory.exists() and not os.access(directory, os.R_OK | os.X_OK)
-    return settings.CheckSettings() if is_closed else settings.load(directory).check
+def _subjects(arguments: argparse.Namespace, found: Settings) -> Iterator[tuple[Daemon, str, units.Unit | None]]:
+    for word in arguments.what or installed(found):
+        daemon = BY_NAME.get(word) or owner(word)
+        unit = unit_of(daemon, found) if arguments.level == "kea" else None
+        yield daemon, file_of(daemon, unit, found) if word in BY_NAME else word, unit
 
 
-def _subjects(words: list[str], level: str) -> Iterator[tuple[Daemon, str]]:
-    for word in words or [daemon.name for daemon in DAEMONS if Path(daemon.config_path).exists()]:
-        yield (BY_NAME[word], _config_file(BY_NAME[word], level)) if word in BY_NAME else (owner(word), word)
-
-
-def _config_file(daemon: Daemon, level: str) -> str:
-    unit = unit_of(daemon) if level == "kea" else None
-    return (unit and unit.config_file) or daemon.config_path
-
-
-def _judge(daemon: Daemon, path: str, arguments: argparse.Namespace, disabled: set[str]) -> Iterator[Finding]:
+def _judge(
+    daemon: Daemon, path: str, unit: units.Unit | None, arguments: argparse.Namespace, disabled: set[str]
+) -> Iterator[Finding]:
     try:
         document = keaconf.read(path, daemon.root_key)
     except ConfigError as error:
@@ -72,7 +62,6 @@ def _judge(daemon: Daemon, path: str, arguments: argparse.Namespace, disabled: s
     yield from (_of_warning(warning) for warning in document.warnings)
     if arguments.level == "syntax":
         return
-    unit = unit_of(daemon) if arguments.level == "kea" else None
     yield from lint.run(daemon.name, document, _setup(daemon, arguments, disabled, unit))
     if arguments.level == "kea":
         yield from _judge_with_kea(daemon, document, unit)

@@ -9,17 +9,17 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kea_agent import control, keaconf
-from kea_agent.daemons import BY_NAME, DAEMONS, Daemon
+from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.diff import Change, changes
 from kea_agent.diff.compare import without_host_local
 from kea_agent.diff.text import as_json, lines
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError
-from kea_agent.verbs.subjects import owner, unit_of
+from kea_agent.settings import Settings
+from kea_agent.verbs.subjects import file_of, installed, own_settings, owner, unit_of
 
 _SAME, _DIFFERENT = 0, 1
 _TIMEOUT = 10.0  # config-get of 100,000 reservations takes Kea two seconds
@@ -46,7 +46,8 @@ class Comparison:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the changes; 0 when there are none, 1 when there are, as diff(1) does."""
-    found = [_compare(daemon, sides, is_peer=arguments.peer) for daemon, *sides in _pairs(arguments.what)]
+    pairs = _pairs(arguments.what, own_settings(arguments.settings))
+    found = [_compare(daemon, sides, is_peer=arguments.peer) for daemon, *sides in pairs]
     if arguments.json:
         print(json.dumps([_as_json(comparison) for comparison in found], indent=1))
     else:
@@ -55,39 +56,35 @@ def main(arguments: argparse.Namespace) -> int:
     return _DIFFERENT if any(comparison.changes for comparison in found) else _SAME
 
 
-def _pairs(words: list[str]) -> Iterator[tuple[Daemon, Side, Side]]:
+def _pairs(words: list[str], found: Settings) -> Iterator[tuple[Daemon, Side, Side]]:
     if len(words) == 2:
-        yield _both(*words)
+        yield _both(words[0], words[1], found)
         return
     if len(words) > 2:
         raise AgentError("diff takes one or two words: DAEMON, FILE, or A and B")
-    for word in words or [daemon.name for daemon in DAEMONS if Path(daemon.config_path).exists()]:
+    for word in words or installed(found):
         daemon = BY_NAME.get(word) or owner(word)
-        yield daemon, _running(daemon), _file(daemon, _config_file(daemon) if word in BY_NAME else word)
+        path = file_of(daemon, unit_of(daemon, found), found) if word in BY_NAME else word
+        yield daemon, _running(daemon, found), _file(daemon, path)
 
 
-def _both(one: str, other: str) -> tuple[Daemon, Side, Side]:
+def _both(one: str, other: str, found: Settings) -> tuple[Daemon, Side, Side]:
     daemons = {BY_NAME.get(word) or owner(word) for word in (one, other)}
     if len(daemons) > 1:
         raise AgentError(f"{one} and {other} are for different daemons")
     daemon = daemons.pop()
-    before, after = (_running(daemon) if word in BY_NAME else _file(daemon, word) for word in (one, other))
+    before, after = (_running(daemon, found) if word in BY_NAME else _file(daemon, word) for word in (one, other))
     return daemon, before, after
-
-
-def _config_file(daemon: Daemon) -> str:
-    unit = unit_of(daemon)
-    return (unit and unit.config_file) or daemon.config_path
 
 
 def _file(daemon: Daemon, path: str) -> Side:
     return Side(path, keaconf.read(path, daemon.root_key).root, runs=False)
 
 
-def _running(daemon: Daemon) -> Side:
+def _running(daemon: Daemon, found: Settings) -> Side:
     """What the server says that it runs; where it listens stands in its file."""
-    unit = unit_of(daemon)
-    document = keaconf.read((unit and unit.config_file) or daemon.config_path, daemon.root_key)
+    unit = unit_of(daemon, found)
+    document = keaconf.read(file_of(daemon, unit, found), daemon.root_key)
     channel = wanted(daemon, document.root, unit.argv if unit else (), unit.environment if unit else {}).control
     if channel is None:
         raise AgentError(f"{document.path} has no control socket, so {daemon.binary} cannot be asked what it runs")

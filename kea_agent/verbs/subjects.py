@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kea_agent import keaconf
+from kea_agent import keaconf, settings, units
 from kea_agent.daemons import DAEMONS, Daemon
 from kea_agent.errors import AgentError, BusError, ConfigError
-
-if TYPE_CHECKING:
-    from kea_agent import units
+from kea_agent.settings import Settings
 
 
 def owner(path: str) -> Daemon:
@@ -28,14 +26,29 @@ def owner(path: str) -> Daemon:
     raise AgentError(f"{path}: cannot tell which daemon it is for; its top-level key should say")
 
 
-def unit_of(daemon: Daemon) -> units.Unit | None:
+def own_settings(directory: Path) -> Settings:
+    """The agent's, where there are some that this user may read; else the defaults. Raises SettingsError."""
+    is_closed = directory.exists() and not os.access(directory, os.R_OK | os.X_OK)
+    return Settings() if is_closed else settings.load(directory)
+
+
+def file_of(daemon: Daemon, unit: units.Unit | None, found: Settings) -> str:
+    """The file that the agent looks after for the daemon."""
+    return units.config_file(daemon, unit, found.daemon[daemon.name].config_file)
+
+
+def installed(found: Settings) -> list[str]:
+    """The daemons whose files are there."""
+    return [daemon.name for daemon in DAEMONS if Path(file_of(daemon, None, found)).exists()]
+
+
+def unit_of(daemon: Daemon, found: Settings) -> units.Unit | None:
     """The daemon's unit, None where there is none or no D-Bus."""
-    from kea_agent import units  # noqa: PLC0415 - D-Bus is not there where files are checked
-    from kea_agent.bus import Bus  # noqa: PLC0415
+    from kea_agent.bus import Bus  # noqa: PLC0415 - D-Bus is not there where files are checked
 
     try:
         bus = Bus()
-        unit = units.discover(bus, daemon)
+        unit = units.discover(bus, daemon, found.daemon[daemon.name].unit)
         bus.close()
     except BusError:
         return None
