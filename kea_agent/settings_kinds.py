@@ -36,6 +36,11 @@ def size(low: int, high: int) -> Kind:
     return Kind(f"a whole number of bytes from {low} to {high}", partial(_whole, low, high))
 
 
+def count(low: int, high: int) -> Kind:
+    """A number of things."""
+    return Kind(f"a whole number from {low} to {high}", partial(_whole, low, high))
+
+
 def one_of(*words: str) -> Kind:
     """One word out of a closed list."""
     return Kind(f"one of {_listed(words)}", partial(_word, words))

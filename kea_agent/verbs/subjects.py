@@ -13,7 +13,7 @@ from kea_agent.settings import Settings
 
 
 def owner(path: str) -> Daemon:
-    """Whose file it is, by its top-level key, else by its name; raises AgentError."""
+    """Whose file it is, by its top-level key, else by its name, else by what a broken one mentions; raises AgentError."""
     for daemon in DAEMONS:
         try:
             keaconf.read(path, daemon.root_key)
@@ -23,7 +23,21 @@ def owner(path: str) -> Daemon:
     for daemon in DAEMONS:
         if daemon.binary in Path(path).name:
             return daemon
+    mentioned = [daemon for daemon in DAEMONS if f'"{daemon.root_key}"'.encode() in _text(path)]
+    if len(mentioned) == 1:
+        return mentioned[0]
     raise AgentError(f"{path}: cannot tell which daemon it is for; its top-level key should say")
+
+
+def _text(path: str) -> bytes:
+    """The beginning of a regular file; nothing of all else."""
+    try:
+        if not Path(path).is_file():
+            return b""
+        with Path(path).open("rb") as file:
+            return file.read(1 << 20)
+    except (OSError, ValueError):
+        return b""
 
 
 def own_settings(directory: Path) -> Settings:
