@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Root file systems, one for each suite: made by mmdebstrap, cached, never changed after."""
+"""Root file systems, one for each suite and one of databases: made by mmdebstrap, cached, never changed after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from . import host, mounts
 from .host import Progress
@@ -20,6 +20,13 @@ PACKAGES: Final = (
     *("openssl", "python3-bcrypt", "python3-yaml"),  # what the agent only suggests
     *("kea-dhcp4-server", "kea-dhcp6-server", "kea-dhcp-ddns-server", "kea-ctrl-agent", "kea-admin"),
 )
+
+# One for the Kea of every suite: it runs beside the nodes, not in them.
+Image = Suite | Literal["databases"]
+DATABASES: Final = ("mariadb-server", "postgresql")
+DATABASES_SUITE: Final = "trixie"
+# A quarter of it: what compiles long queries, and what only the tools around the servers need.
+NOT_FOR_DATABASES: Final = ("/usr/lib/*/libLLVM*", "/usr/lib/*/libz3*", "/usr/lib/*/perl/*", "/usr/share/perl/*")
 
 # What a container has no use for, or what wakes an idle node up. All of it would fail, wait or add noise to a measurement.
 MASKED: Final = (
@@ -55,11 +62,16 @@ def cache() -> Path:
     return Path(os.environ.get("KEA_AGENT_LAB_CACHE") or "/var/cache/kea-agent-lab")
 
 
-def command(suite: Suite, target: Path) -> list[str]:
+def command(image: Image, target: Path) -> list[str]:
     """How mmdebstrap is called. No mirror is named: its own default, or the machine's sources, are used."""
+    excluded: tuple[str, ...] = EXCLUDED
+    packages: tuple[str, ...] = PACKAGES
+    suite: str = image
+    if image == "databases":
+        excluded, packages, suite = (*EXCLUDED, *NOT_FOR_DATABASES), DATABASES, DATABASES_SUITE
     options = [f"--aptopt={option}" for option in APT_OPTIONS]
-    options += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
-    include = f"--include={','.join(PACKAGES)}"
+    options += [f"--dpkgopt=path-exclude={pattern}" for pattern in excluded]
+    include = f"--include={','.join(packages)}"
     return [
         "mmdebstrap",
         "--quiet",
@@ -72,14 +84,14 @@ def command(suite: Suite, target: Path) -> list[str]:
     ]
 
 
-def path(suite: Suite) -> Path:
-    """Where the image of a suite is or will be; the name says what it is made of."""
+def path(suite: Image) -> Path:
+    """Where an image is or will be; the name says what it is made of."""
     made_of = "\n".join(command(suite, Path("TARGET")))
     return cache() / f"{suite}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
 
-def ensure(suite: Suite, progress: Progress) -> Path:
-    """The image of a suite, built where there is none or where what it is made of has changed."""
+def ensure(suite: Image, progress: Progress) -> Path:
+    """An image, built where there is none or where what it is made of has changed."""
     image = path(suite)
     if image.is_dir():
         return image
@@ -90,7 +102,7 @@ def ensure(suite: Suite, progress: Progress) -> Path:
     return image
 
 
-def _build(suite: Suite, image: Path, progress: Progress, lock: int) -> None:
+def _build(suite: Image, image: Path, progress: Progress, lock: int) -> None:
     """Build under another name, so that a build that is killed leaves nothing that looks like an image.
 
     mmdebstrap ends with its caller, and has the lock for as long as that takes.
@@ -108,8 +120,8 @@ def _build(suite: Suite, image: Path, progress: Progress, lock: int) -> None:
     progress(f"image {image.name}: built in {progress.seconds - begin:.0f} s")
 
 
-def _remove_old(suite: Suite, keep: Path) -> None:
-    """Only this suite's images, and none that a lab of another checkout still has mounted."""
+def _remove_old(suite: Image, keep: Path) -> None:
+    """Only its own kind, and none that a lab of another checkout still has mounted."""
     used = mounts.lower_directories()
     for old in cache().glob(f"{suite}-*"):
         if old != keep and old not in used:
