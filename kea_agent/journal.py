@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What a unit wrote to the journal: the only place where Kea says why it did not take a file after SIGHUP."""
+"""What a unit wrote to the journal: the only place where Kea says why it did not take a file, or did not start."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ _SEVERITY = re.compile(r"\b(?:WARN|ERROR|FATAL)\b")
 # These name the failure; others only say that there was one.
 _TELLING = (
     "CONFIG_LOAD_FAIL",
+    "CONFIG_FILE_LOAD_FAIL",
+    "ALREADY_RUNNING",
+    "INIT_FAIL",
+    "INIT_PROCESS_FAIL",
+    "PID_FILE_ERROR",
+    "SERVER_FAILED",
+    "PROCESS_FAILED",
     "PARSER_FAIL",
     "CFG_FILE_RELOAD_ERROR",
     "OPEN_SOCKET_FAIL",

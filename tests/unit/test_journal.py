@@ -27,6 +27,9 @@ UNRECOVERABLE = (
 FAIL = "DHCP4_DYNAMIC_RECONFIGURATION_FAIL dynamic server reconfiguration failed with file: /etc/kea/kea-dhcp4.conf"
 BIND = "DHCP_DDNS_QUEUE_MGR_START_ERROR application could not start DDNS queue manager: address in use"
 OPEN = "DHCPSRV_OPEN_SOCKET_FAIL failed to open socket: the interface d0 is down"
+INIT = "DHCP4_INIT_FAIL failed to initialize Kea server: Unable to open database: unable to open '/var/lib/kea/kea-leases4.csv'"
+FILE = "DCTL_CONFIG_FILE_LOAD_FAIL Control-agent reason: unable to setup TCP acceptor: bind: Address already in use"
+RUNNING = "DHCP4_ALREADY_RUNNING kea-dhcp4 already running? DHCPv4: kea-dhcp4.kea-dhcp4.pid already running"
 RELOAD_ERROR = "DCTL_CFG_FILE_RELOAD_ERROR configuration reload failed: bad port"
 
 
@@ -43,6 +46,11 @@ RELOAD_ERROR = "DCTL_CFG_FILE_RELOAD_ERROR configuration reload failed: bad port
         ([line("ERROR", BIND), line("INFO", "DCTL_CONFIG_COMPLETE server has completed configuration: X")], BIND),
         ([line("WARN", OPEN), line("WARN", "DHCPSRV_NO_SOCKETS_OPEN no interface configured to listen")], OPEN),
         ([line("ERROR", RELOAD_ERROR)], RELOAD_ERROR),
+        # Starts.
+        ([line("ERROR", LOAD), line("ERROR", INIT)], LOAD),
+        ([f"{INIT}\n"], INIT),
+        ([f"DCTL_PARSER_FAIL Parser error: bind: Address already in use\n{FILE}\n"], FILE),
+        ([line("FATAL", RUNNING), line("INFO", "DHCP4_SHUTDOWN server shutdown")], RUNNING),
         ([line("WARN", "COMMAND_PROCESS_ERROR2 Error while processing command: X")], "COMMAND_PROCESS_ERROR2 Error while processing command: X"),
         # systemd's own words are no complaint of Kea's.
         (["kea-dhcp4-server.service: Main process exited, code=killed, status=1/HUP\n", "ERROR ] \n"], None),
