@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Rehearsal: the real daemon is started on a configuration before the one that serves gets it.
+
+What does it is the service behind a socket (kea_agent.sandbox, kea-agent-rehearse@.service): this module asks it.
+Nothing that happens over there is an error here, it is `not rehearsed`, and the settings say what that means.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from kea_agent import databases, redact
+from kea_agent.control import MAX_REPLY_BYTES
+from kea_agent.daemons import Daemon
+from kea_agent.keaconf import Document
+from kea_agent.sandbox.request import NotRehearsedError, Standing
+
+__all__ = ["SOCKET", "Rehearsal", "Standing", "rehearse"]
+
+SOCKET = "/run/kea-agent-rehearse.sock"
+# What a rehearsal may take besides the daemon's own time, with a machine that is busy.
+_SPARE_SECONDS = 30.0
+_CHUNK = 1 << 18
+_UNANSWERED = (
+    "the rehearsal ended without an answer: too many at once, or out of memory; journalctl -t kea-agent-rehearse"
+)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How it ended: `reason` is a sentence for people, without secrets.
+
+    `hash` and `config` (config-get's arguments) are the daemon's own words when it passed, has a control channel and tells.
+    `may_pass_later`: refused for what the host lacks now (an address), so the same file may pass another time.
+    `is_whole`: it was the file's whole meaning; where it was not, hash and config are not what a reload will bring.
+    """
+
+    standing: Standing
+    reason: str
+    seconds: float
+    hash: str | None = None
+    config: Mapping[str, Any] | None = None
+    is_whole: bool = True
+    may_pass_later: bool = False
+
+
+def rehearse(daemon: Daemon, document: Document, *, timeout: float, socket_path: str = SOCKET) -> Rehearsal:
+    """Have a daemon started on a configuration; `timeout` (seconds) is for it to serve. Never raises for the other side."""
+    started = time.monotonic()
+    # What cannot be reached from in there is asked apart.
+    tree = databases.without_databases(daemon.name, document.tree)
+    try:
+        head, config = _exchange(daemon, _text(tree), timeout, socket_path)
+        standing, reason = Standing(head["standing"]), redact.cleaned(str(head["reason"]), document.tree)
+    except (NotRehearsedError, OSError, ValueError, KeyError, RecursionError) as error:
+        standing, reason, head, config = Standing.NOT_REHEARSED, _explained(error, socket_path), {}, None
+    digest = head.get("hash")
+    return Rehearsal(
+        standing,
+        reason,
+        time.monotonic() - started,
+        digest if isinstance(digest, str) else None,
+        config,
+        is_whole=tree is document.tree,
+        may_pass_later=head.get("may_pass_later") is True,
+    )
+
+
+def _text(tree: dict[str, Any]) -> bytes:
+    """JSON as Kea reads it, with the bytes of the file's own strings: Kea knows no escapes beyond U+00FF."""
+    return json.dumps(tree, ensure_ascii=False).encode(errors="surrogateescape")
+
+
+def _exchange(daemon: Daemon, text: bytes, timeout: float, path: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    deadline = time.monotonic() + timeout + _SPARE_SECONDS
+    head = {"daemon": daemon.name, "bytes": len(text), "seconds": timeout}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout + _SPARE_SECONDS)
+        connection.connect(path)
+        # It may have answered without having read all of it.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(json.dumps(head).encode() + b"\n" + text)
+        return _answer(connection, deadline)
+
+
+def _answer(connection: socket.socket, deadline: float) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    raw = bytearray()
+    while chunk := _some(connection, deadline):
+        raw += chunk
+        if len(raw) > MAX_REPLY_BYTES:
+            raise NotRehearsedError(f"the answer is larger than {MAX_REPLY_BYTES} bytes")
+    first, separator, rest = bytes(raw).partition(b"\n")
+    if not separator:
+        raise NotRehearsedError(_UNANSWERED)
+    head = _parsed(first)
+    if head.get("config_bytes") != len(rest):
+        raise NotRehearsedError(_UNANSWERED)
+    return head, _config(rest) if rest else None
+
+
+def _some(connection: socket.socket, deadline: float) -> bytes:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
+    try:
+        return connection.recv(_CHUNK)
+    except ConnectionResetError:
+        return b""
+
+
+def _config(raw: bytes) -> dict[str, Any] | None:
+    """config-get's arguments, out of Kea's answer as it came (a list of one over HTTP); None where Kea would not tell.
+
+    It serves, and refuses config-get, with a logger that has no severity ("illegal severity: 0", 2.6.3).
+    """
+    answer = _only(json.loads(raw))
+    return None if answer.get("result") else _parsed_map(answer["arguments"])
+
+
+def _only(answer: Any) -> dict[str, Any]:
+    return _parsed_map(answer[0] if isinstance(answer, list) and len(answer) == 1 else answer)
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    return _parsed_map(json.loads(raw))
+
+
+def _parsed_map(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise NotRehearsedError("the answer is not a JSON object")
+    return value
+
+
+def _explained(error: Exception, path: str) -> str:
+    if isinstance(error, NotRehearsedError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"{path} is not there: systemctl start kea-agent-rehearse.socket"
+    if isinstance(error, PermissionError):
+        return f"{path}: only root and Kea's own user may ask; try sudo"
+    if isinstance(error, TimeoutError):
+        return f"no answer on {path} in time"
+    if isinstance(error, OSError):
+        return f"{path}: {os.strerror(error.errno or 0).lower()}"
+    return f"{path}: an answer that is none"

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MPL-2.0
+"""One rehearsal from request to answer, as root in the sandbox of kea-agent-rehearse@.service.
+
+Two processes. This one keeps systemd's sandbox, reads what is to be known of the host, and waits: for the other to end,
+or for the client to go away. The other is the first process of a new PID namespace, so that nothing outlives it; it
+makes the world in which the daemon is started. That world's capabilities are worth nothing outside of it: they are those
+of a new user namespace, which owns the new network.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from kea_agent import settings
+from kea_agent.bus import Bus
+from kea_agent.errors import BusError, SettingsError
+from kea_agent.sandbox import files, kernel, network
+from kea_agent.sandbox.identity import Identity, identity
+from kea_agent.sandbox.plan import plan
+from kea_agent.sandbox.request import Answer, NotRehearsedError, Request, Standing, receive, send
+from kea_agent.sandbox.trial import Trial
+from kea_agent.settings import Settings
+
+SETTINGS = Path("/etc/kea-agent")
+_RECEIVE_SECONDS = 20.0
+# What a rehearsal may take besides the daemon's own time.
+_SPARE_SECONDS = 20.0
+# Without a need to escape anything a configuration gets smaller; with one, not much larger.
+_ROOM = 2
+_IDENTITY_MAP = "0 0 4294967295"
+
+
+def main() -> int:
+    """Serve the one connection that is standard input; 0 unless this program itself is broken."""
+    connection = socket.socket(fileno=os.dup(0))
+    _give_way()
+    try:
+        rehearse(connection)
+    except (NotRehearsedError, BusError, SettingsError, OSError) as error:
+        send(connection, not_rehearsed(error))
+    except BaseException:
+        send(connection, Answer(Standing.NOT_REHEARSED, "the rehearsal is broken: journalctl -t kea-agent-rehearse"))
+        raise
+    return 0
+
+
+def _give_way() -> None:
+    """Where no cgroup has weights for CPU time (a container), sessions share it, and Nice= only counts within one: sched(7)."""
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
+
+
+def rehearse(connection: socket.socket) -> None:
+    """Take the request and have it answered; raises what `main` answers."""
+    found = settings.load(SETTINGS)
+    request = receive(connection, _RECEIVE_SECONDS, _ROOM * found.check.max_config_bytes)
+    who = _identity(request, found)
+    _check_peer(connection, who)
+    host = network.of_host(request.text.decode(errors="replace"))
+    kernel.unshare(kernel.CLONE_NEWPID)
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        _inner(connection, request, who, host, ready[1], go[0])
+    _supervise(connection, child, request.seconds, ready, go)
+
+
+def not_rehearsed(error: BaseException) -> Answer:
+    """The answer where there is no verdict."""
+    if isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename else ""
+        return Answer(Standing.NOT_REHEARSED, f"{what}{error.strerror or error}")
+    return Answer(Standing.NOT_REHEARSED, str(error))
+
+
+def _identity(request: Request, found: Settings) -> Identity:
+    own = found.daemon[request.daemon.name]
+    bus = Bus()
+    try:
+        return identity(bus, request.daemon, own.unit, own.config_file)
+    finally:
+        bus.close()
+
+
+def _check_peer(connection: socket.socket, who: Identity) -> None:
+    """Only root and the daemon's own user may have anything run as that user."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(raw[4:8], sys.byteorder)
+    if uid not in (0, who.uid):
+        raise NotRehearsedError(f"{who.unit} runs as {who.user}, and uid {uid} asks")
+
+
+def _supervise(
+    connection: socket.socket, child: int, seconds: float, ready: tuple[int, int], go: tuple[int, int]
+) -> None:
+    """See the other process to its end; raises NotRehearsedError where it ends without having answered."""
+    try:
+        _let_go(child, ready, go)
+        ended = _wait(connection, child, time.monotonic() + seconds + _SPARE_SECONDS)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    if not ended:
+        raise NotRehearsedError(f"it took longer than {seconds + _SPARE_SECONDS:g} s and was ended")
+    if status != 0:
+        raise NotRehearsedError("the process that makes the sandbox was ended, for memory perhaps")
+
+
+def _let_go(child: int, ready: tuple[int, int], go: tuple[int, int]) -> None:
+    """Give the child's user namespace its users: the same numbers inside and outside, so that files are whose they are."""
+    os.close(ready[1])
+    os.close(go[0])
+    if os.read(ready[0], 1):
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{child}/{name}").write_text(_IDENTITY_MAP)
+        os.write(go[1], b"x")
+
+
+def _wait(connection: socket.socket, child: int, deadline: float) -> bool:
+    """Until the child ends (True), time is up, or the client is gone, who gets no answer any more."""
+    watcher = select.poll()
+    ended = os.pidfd_open(child)
+    watcher.register(ended, select.POLLIN)
+    watcher.register(connection, select.POLLHUP)
+    events = dict(watcher.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    return ended in events or connection.fileno() in events
+
+
+def _inner(
+    connection: socket.socket, request: Request, who: Identity, host: network.Network, ready: int, go: int
+) -> None:
+    """The first process of the new PID namespace: does not return, and ends everything in there with itself."""
+    try:
+        _make_world(request, who, ready, go)
+        network.build(host)
+        answer, config = Trial(request, who, host.dark).run()
+    except (NotRehearsedError, OSError) as error:
+        answer, config = not_rehearsed(error), b""
+    except BaseException:  # noqa: BLE001 - it must not return into the code of the process it was forked from
+        traceback.print_exc()
+        answer = Answer(Standing.NOT_REHEARSED, "the rehearsal is broken: journalctl -t kea-agent-rehearse")
+        config = b""
+    send(connection, answer, config)
+    os._exit(0)
+
+
+def _make_world(request: Request, who: Identity, ready: int, go: int) -> None:
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+    kernel.make_mounts_private()
+    files.install(plan(request.root, who.environment, who.directories), who, request.text)
+    kernel.mount_proc()
+    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
+    os.write(ready, b"x")
+    if not os.read(go, 1):
+        raise NotRehearsedError("the sandbox was given no users")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
