@@ -73,7 +73,7 @@ class Writer:
                 self._write_new(head, leaf, name, value)
                 continue
             if value:
-                lines.append(prefix + labels + value)
+                lines.append(f"{prefix}{labels}{value}")
             else:
                 self._write_unknown(name, value)
         self._flush()

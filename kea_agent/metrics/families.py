@@ -13,11 +13,12 @@ from prometheus_client.registry import Collector
 
 @dataclass(frozen=True)
 class Definition:
-    """A family: a name that ends in `_total` is a counter's; `help` is a sentence; every family has `daemon` first."""
+    """A family: a name that ends in `_total` is a counter's; `help` is a sentence; nearly all have `daemon` first."""
 
     name: str
     help: str
     own_labels: tuple[str, ...] = ()
+    has_daemon: bool = True
 
     @property
     def kind(self) -> str:
@@ -27,7 +28,7 @@ class Definition:
     @property
     def labels(self) -> tuple[str, ...]:
         """All labels, in the order in which values are given."""
-        return ("daemon", *self.own_labels)
+        return ("daemon", *self.own_labels) if self.has_daemon else self.own_labels
 
 
 @dataclass(frozen=True)

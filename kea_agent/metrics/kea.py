@@ -2,7 +2,7 @@
 """One Kea daemon asked for everything that a scrape wants of it, within one deadline.
 
     status-get ─► config-hash-get ─► ha-heartbeat ─► config-get ─► statistic-get-all ─► status-get
-                  (now and then)     (with HA)       (if it changed)                    (still the same?)
+                  (now and then)     (with HA)       (if it changed)  (or see plan.py)  (still the same?)
 
 What is kept from one scrape to the next says only what a subnet's number means, and is thrown away as soon as the
 server's configuration is another one. Making the hash costs Kea as much as telling the whole configuration (0.17 s
@@ -16,17 +16,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from kea_agent import proc
-from kea_agent.control import Channel, Reply, SilentError, ask, stream
+from kea_agent.control import Channel
 from kea_agent.errors import AgentError, ControlError
 from kea_agent.metrics import ha, kea_status, subnets
 from kea_agent.metrics.exposition import Draft, Writer
 from kea_agent.metrics.families import Definition, Sample
-from kea_agent.metrics.scan import Scanner
+from kea_agent.metrics.line import MAX_LONG_BYTES, Line
+from kea_agent.metrics.plan import Extent, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ SUCCESS = Definition(
     "kea_agent_collector_success", "Whether a part of this scrape could be had (1) or not (0).", ("collector",)
 )
 DURATION = Definition("kea_agent_collector_duration_seconds", "How long a part of this scrape took.", ("collector",))
+COMPLETE = Definition(
+    "kea_agent_statistics_complete",
+    "Whether this scrape has every statistic of Kea (1), or only what could be had in the time (0).",
+)
 UNKNOWN = Definition(
     "kea_unknown_statistic",
     "A statistic of Kea that this version of kea-agent does not know, as Kea tells it; at most 200 a daemon.",
@@ -43,9 +48,6 @@ UNKNOWN_COUNT = Definition(
     "kea_unknown_statistics", "How many statistics Kea told that this version of kea-agent does not know."
 )
 
-# What an answer may have: 65,000 subnets are 75 MB of statistics and 40 MB of configuration.
-MAX_SHORT_BYTES = 1 << 20
-MAX_LONG_BYTES = 192 << 20
 _HAS_STATISTICS = ("dhcp4", "dhcp6", "ddns")
 _HASH_SHARE = 200
 
@@ -99,12 +101,13 @@ class _Seen:
 
 @dataclass
 class _Names:
-    """What the numbers mean: a writer with the subnets' labels, and of which configuration they are."""
+    """What the numbers mean: a writer with the subnets' labels, and of which configuration they are; how to ask."""
 
     seen: _Seen
     asked_at: float
     context: tuple[str, ...]
     writer: Writer
+    plan: Plan
     hash: str | None
     pools: Mapping[str, tuple[str, ...]]
     strangers: frozenset[str] = frozenset()
@@ -134,7 +137,7 @@ class KeaView:
         if target.channel is None:
             answer.is_up = True
             return answer
-        line = _Line(target.channel, time.monotonic() + timeout)
+        line = Line(target.channel, timeout)
         seen: _Seen | None = None
         with answer.part(self._daemon, "status"):
             seen = self._last = self._look(line, target.pid)
@@ -148,14 +151,12 @@ class KeaView:
                 answer.samples += ha.unsent(self._daemon, _unsent(line, seen.status))
         if self._daemon in _HAS_STATISTICS:
             with answer.part(self._daemon, "statistics"):
-                answer.draft = self._statistics(line, seen, tuple(context))
-                answer.pools = self._names.pools if self._names else {}
-                answer.samples += _unknown(self._daemon, answer.draft)
+                self._add_statistics(answer, line, seen, tuple(context))
         return answer
 
     # -- status
 
-    def _status(self, line: _Line, seen: _Seen) -> Iterator[Sample]:
+    def _status(self, line: Line, seen: _Seen) -> Iterator[Sample]:
         yield Sample(kea_status.START, (self._daemon,), seen.started)
         yield Sample(kea_status.COMMIT, (self._daemon,), seen.commit)
         yield from kea_status.samples(self._daemon, seen.status)
@@ -163,7 +164,7 @@ class KeaView:
             yield Sample(kea_status.INFO, (self._daemon, version), 1)
         self._look_at_hash(line)
 
-    def _look(self, line: _Line, pid: int) -> _Seen:
+    def _look(self, line: Line, pid: int) -> _Seen:
         asked = time.time()
         status = line.ask("status-get").arguments
         answered = time.time()
@@ -180,7 +181,7 @@ class KeaView:
             return _Seen(pid, status, last.started, last.commit, 0)
         return seen
 
-    def _look_at_hash(self, line: _Line) -> None:
+    def _look_at_hash(self, line: Line) -> None:
         began = time.monotonic()
         # The first time, config-get is asked for anyway and tells it, too.
         is_coming = self._names is None and self._daemon in subnets.DAEMONS
@@ -191,7 +192,7 @@ class KeaView:
         self._hash = str(digest) if digest else None
         self._notice(self._hash)
 
-    def _version_of(self, line: _Line, pid: int) -> str:
+    def _version_of(self, line: Line, pid: int) -> str:
         if self._version is None or self._version[0] != pid:
             reply = line.ask("version-get", is_optional=True)
             self._version = pid, reply.text if reply.result == 0 else ""
@@ -199,80 +200,49 @@ class KeaView:
 
     # -- statistics
 
-    def _statistics(self, line: _Line, seen: _Seen, context: tuple[str, ...]) -> Draft:
+    def _add_statistics(self, answer: Answer, line: Line, seen: _Seen, context: tuple[str, ...]) -> None:
+        names, draft = self._statistics(line, seen, context)
+        extent = names.plan.extent
+        answer.draft, answer.pools = draft, names.pools
+        answer.samples += _unknown(self._daemon, draft)
+        answer.samples.append(Sample(COMPLETE, (self._daemon,), float(extent is Extent.ALL)))
+        if extent is Extent.SERVER:
+            raise ControlError(f"only {extent}")
+
+    def _statistics(self, line: Line, seen: _Seen, context: tuple[str, ...]) -> tuple[_Names, Draft]:
         """Twice if what the numbers mean changed in between; then the next scrape has to do."""
         for _ in range(2):
             names = self._current_names(line, seen, context)
-            draft = _scan(line, names.writer)
+            draft = names.plan.read(line, names.writer)
             after = self._look(line, seen.pid)
             if not after.is_same(seen):
                 seen = after
             elif draft.strangers <= names.strangers:
-                return draft
+                return names, draft
             elif names.asked_at >= line.began:
                 # Kea counts subnets that its configuration does not have: so be it.
                 names.strangers = frozenset(draft.strangers)
-                return draft
+                return names, draft
             self._names = None
         raise ControlError("the configuration changed while it was being told")
 
-    def _current_names(self, line: _Line, seen: _Seen, context: tuple[str, ...]) -> _Names:
+    def _current_names(self, line: Line, seen: _Seen, context: tuple[str, ...]) -> _Names:
         names = self._names
         if names is None or not names.are_of(seen, context) or names.hash != self._hash:
             names = self._names = self._new_names(line, seen, context)
         return names
 
-    def _new_names(self, line: _Line, seen: _Seen, context: tuple[str, ...]) -> _Names:
-        asked_at, found, pools = time.time(), {}, {}
-        digest = self._hash
+    def _new_names(self, line: Line, seen: _Seen, context: tuple[str, ...]) -> _Names:
+        asked_at, digest = time.time(), self._hash
+        configuration: Mapping[str, Any] = {}
         if self._daemon in subnets.DAEMONS:
             configuration = line.ask("config-get", max_bytes=MAX_LONG_BYTES).arguments
-            found = subnets.labels(self._daemon, configuration, context)
-            pools = subnets.pools(self._daemon, configuration)
             digest = self._hash = str(configuration["hash"]) if configuration.get("hash") else None
             self._notice(digest)
-        return _Names(seen, asked_at, context, Writer(self._daemon, found), digest, pools)
-
-
-class _Line:
-    """A channel with one deadline for everything that is asked on it."""
-
-    def __init__(self, channel: Channel, deadline: float) -> None:
-        self.channel = channel
-        self.began = time.time()
-        self._deadline = deadline
-
-    def left(self) -> float:
-        """Seconds until the deadline; SilentError when there are none."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise SilentError(f"no time left for {self.channel}")
-        return left
-
-    def ask(
-        self,
-        command: str,
-        arguments: dict[str, Any] | None = None,
-        *,
-        max_bytes: int = MAX_SHORT_BYTES,
-        is_optional: bool = False,
-    ) -> Reply:
-        """Kea's answer, a refusal only where the command is not everywhere; ControlError for the rest."""
-        reply = ask(self.channel, command, arguments, timeout=self.left(), max_bytes=max_bytes)
-        if reply.result != 0 and not is_optional:
-            raise ControlError(f"{command}: {self.channel}: {reply.text}")
-        return reply
-
-
-def _scan(line: _Line, writer: Writer) -> Draft:
-    scanner = Scanner()
-    writer.begin()
-    chunks = stream(line.channel, "statistic-get-all", timeout=line.left(), max_bytes=MAX_LONG_BYTES)
-    with closing(chunks):
-        for chunk in chunks:
-            writer.write(scanner.feed(chunk))
-    writer.write(scanner.finish())
-    return writer.end()
+        found = subnets.labels(self._daemon, configuration, context)
+        plan = Plan(self._daemon, len(found), subnets.has_hook(self._daemon, configuration, "stat_cmds"))
+        pools = subnets.pools(self._daemon, configuration)
+        return _Names(seen, asked_at, context, Writer(self._daemon, found), plan, digest, pools)
 
 
 def _unknown(daemon: str, draft: Draft) -> Iterator[Sample]:
@@ -281,7 +251,7 @@ def _unknown(daemon: str, draft: Draft) -> Iterator[Sample]:
         yield Sample(UNKNOWN, (daemon, name), value)
 
 
-def _unsent(line: _Line, status: dict[str, Any]) -> dict[int, float]:
+def _unsent(line: Line, status: dict[str, Any]) -> dict[int, float]:
     """`ha-heartbeat` answers for one relationship, which has to be named where there are several (2.5.5 and later)."""
     counts = {}
     for index, ends in enumerate(ha.relationships(status)):

@@ -198,6 +198,7 @@ _REGISTERED = (
 )
 _LEASES = (_ASSIGNED, _ASSIGNMENTS, _DECLINED, _UNDECLINED, _RECLAIMED)
 
+_DDNS_PREFIXES = ("ncr-", "queue-mgr-", "update-")
 _DDNS = {
     "ddns_requests_received_total": ("Requests to change DNS that were received.", "ncr-received"),
     "ddns_requests_invalid_total": ("Requests to change DNS that made no sense.", "ncr-invalid"),
@@ -263,3 +264,10 @@ def _table() -> tuple[tuple[Family, ...], dict[tuple[Scope, str], Entry]]:
 
 
 FAMILIES, ENTRIES = _table()
+
+
+def server_statistics(daemon: str) -> tuple[str, ...]:
+    """The names of everything that a DHCP server may tell of itself."""
+    others = "6" if daemon == "dhcp4" else "4"
+    foreign = (f"pkt{others}-", f"v{others}-", *_DDNS_PREFIXES)
+    return tuple(name for scope, name in ENTRIES if scope is Scope.SERVER and not name.startswith(foreign))

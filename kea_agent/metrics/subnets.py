@@ -35,6 +35,12 @@ def pools(daemon: str, configuration: Mapping[str, Any]) -> dict[str, tuple[str,
     }
 
 
+def has_hook(daemon: str, configuration: Mapping[str, Any], stem: str) -> bool:
+    """Whether `libdhcp_STEM.so` is loaded."""
+    root = configuration.get(_KEYS.get(daemon, ("", ""))[0])
+    return any(f"/libdhcp_{stem}." in f"/{hook.get('library')}" for hook in _maps(root, "hooks-libraries"))
+
+
 def _subnets(daemon: str, configuration: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
     root_key, key = _KEYS.get(daemon, ("", ""))
     root = configuration.get(root_key)

@@ -196,6 +196,17 @@ AGENT = Dashboard("kea-agent", "Kea: the agent", "What kea-agent did with what w
             Query(f"histogram_quantile(0.9, sum by (le, stage) (rate(kea_agent_stage_duration_seconds_bucket{{{OF}}}[1d])))", "{{stage}}"),
         ), unit="s", width=12),
     )),
+    Row("Safety", (
+        Panel("The fallback serves", "The unit itself cannot start.", (Query(f"kea_agent_fallback_active{{{OF}}}"),), "stat", width=6, height=6),
+        Panel("Age of the last known good configuration", "", (Query(f"time() - kea_agent_last_known_good_timestamp_seconds{{{OF}}}"),), "stat", "s", width=6, height=6),
+        Panel("Findings that did not keep a file from being loaded", "kea-agent check tells them.", (Query(f"kea_agent_config_warnings{{{OF}}}"),), "stat", width=12, height=6),
+        Panel("Rehearsals", "New configurations tried with the real daemon.", (
+            Query(f"sum by (daemon, result) (increase(kea_agent_rehearsals_total{{{OF}}}{RATE}))", "{{daemon}} {{result}}"),
+        ), width=12),
+        Panel("Recoveries", "Steps taken to bring a server back.", (
+            Query(f"sum by (daemon, step, result) (increase(kea_agent_recoveries_total{{{OF}}}{RATE}))", "{{daemon}} {{step}} {{result}}"),
+        ), width=12),
+    )),
     Row("Scrapes", (
         Panel("Parts of a scrape: time", "Near web.scrape_timeout_seconds a part goes missing.", (
             Query(f"kea_agent_collector_duration_seconds{{{OF}}}", "{{instance}} {{daemon}} {{collector}}"),
@@ -204,6 +215,7 @@ AGENT = Dashboard("kea-agent", "Kea: the agent", "What kea-agent did with what w
             Query(f"kea_agent_collector_success{{{OF}}} == 0", "{{instance}} {{daemon}} {{collector}}"),
         ), "table"),
         Panel("Statistics that the agent does not know", "A newer Kea has some.", (Query(f"kea_unknown_statistics{{{OF}}}"),)),
+        Panel("Every statistic of Kea is told", "Not with tens of thousands of subnets.", (Query(f"kea_agent_statistics_complete{{{OF}}}"),), "stat", states=True, width=24, height=5),
     )),
     Row("Watching", (
         Panel("Directories watched", "", (Query(f"kea_agent_inotify_watches{{{HOST}}}", "{{instance}}"),), "stat", width=6),

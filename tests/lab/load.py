@@ -6,19 +6,20 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
-from labkit import Lab
+from labkit import Daemon, Lab
 from labkit.host import wait_for
 
 _SENT = re.compile(r"^sent packets: (\d+)$", re.MULTILINE)
 _DROPS = re.compile(r"^drops: (\d+)$", re.MULTILINE)
 # With so many clients and perfdhcp's own choice among them, each comes back many times in a test.
 CLIENTS = 300
+_OFFERS: Mapping[Daemon, tuple[str, str]] = {"dhcp4": ("-4", "pkt4-offer-sent"), "dhcp6": ("-6", "pkt6-advertise-sent")}
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,20 @@ class Load:
 
 
 @contextmanager
-def load(lab: Lab, rate: int, *, clients: int = CLIENTS, offers_only: bool = False) -> Iterator[Load]:
+def load(
+    lab: Lab, rate: int, *, clients: int = CLIENTS, offers_only: bool = False, daemon: Daemon = "dhcp4"
+) -> Iterator[Load]:
     """Exchanges (`rate` a second) for as long as the block takes: all four messages, or DISCOVER and OFFER only.
 
     Without ACK there are no new leases, so the lease file, which a reload reads, does not grow.
     """
-    words = ["-4", *(["-i"] if offers_only else []), "-r", str(rate), "-R", str(clients), "-p", "600", "-W", "1000000"]
-    offers = _offers(lab)
+    family = [_OFFERS[daemon][0], *(["-i"] if offers_only else [])]
+    words = [*family, "-r", str(rate), "-R", str(clients), "-p", "600", "-W", "1000000"]
+    offers = _offers(lab, daemon)
     process = lab.start_load(words)
     try:
         running = Load(process)
-        _until_served(lab, offers)
+        _until_served(lab, daemon, offers)
         yield running
         running.end()
     finally:
@@ -79,17 +83,17 @@ def load(lab: Lab, rate: int, *, clients: int = CLIENTS, offers_only: bool = Fal
         process.wait()
 
 
-def _until_served(lab: Lab, offers: int) -> None:
+def _until_served(lab: Lab, daemon: Daemon, offers: int) -> None:
     for _ in wait_for(10):
-        if _offers(lab) > offers:
+        if _offers(lab, daemon) > offers:
             return
     raise AssertionError("nobody answers clients")
 
 
-def _offers(lab: Lab) -> int:
-    """How many OFFERs the servers have sent."""
-    name = "pkt4-offer-sent"
-    answers = [node.control("dhcp4", "statistic-get", {"name": name}) for node in lab.nodes]
+def _offers(lab: Lab, daemon: Daemon) -> int:
+    """How many OFFERs, or ADVERTISEs, the servers have sent."""
+    name = _OFFERS[daemon][1]
+    answers = [node.control(daemon, "statistic-get", {"name": name}) for node in lab.nodes]
     return sum(int(answer["arguments"][name][0][0]) for answer in answers)
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import re
 import shutil
@@ -19,8 +21,9 @@ from labkit.host import wait_for
 from labs import SUITES, UpLab
 from pairlabs import borrowed, grouped_pair
 from pairs import Pair
-from saving import CONFIG6, assert_in_sync, edited, on_every_suite, settings
+from saving import CONFIG6, agent_life, assert_in_sync, edited, main_pid, on_every_suite, settings
 
+SCRAPES = "/tmp/scrapes"
 GOLDEN = Path(__file__).parent / "golden"
 EVERY_PAIR = [grouped_pair(suite) for suite in SUITES]
 _SAMPLE = re.compile(r"^(kea_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -185,14 +188,205 @@ def test_servers_that_hang_cost_a_scrape_its_timeout_and_nothing_else(host: Agen
 
 @contextmanager
 def scraping(host: AgentHost) -> Iterator[None]:
-    """One scrape after the other."""
-    script = "while :; do curl --silent --max-time 30 --output /dev/null http://127.0.0.1:9673/metrics; done"
+    """One scrape after the other, each with a line in SCRAPES when it is answered."""
+    curl = "curl --silent --fail --max-time 30 --output /dev/null --write-out '%{http_code}\\n'"
+    script = f"rm -f {SCRAPES}; while :; do {curl} http://127.0.0.1:9673/metrics >> {SCRAPES}; done"
     with host.node.start(["sh", "-c", script]) as scraper:
         time.sleep(0.3)
         try:
             yield
         finally:
             scraper.kill()
+
+
+def crowd(host: AgentHost, good: str, count: int) -> None:
+    """So many subnets more, from id 10 on, and the server runs them."""
+    listed = ",".join(
+        json.dumps({"id": 10 + number, "subnet": f"{prefix}.0/24", "pools": [{"pool": f"{prefix}.0/25"}]})
+        for number in range(count)
+        for prefix in (f"{20 + (number >> 16)}.{number >> 8 & 255}.{number & 255}",)
+    )
+    run(host, good.replace('"subnet4": [', f'"subnet4": [ {listed},', 1))
+
+
+def run(host: AgentHost, text: str) -> None:
+    """Have the server run a configuration; the agent's word is enough here."""
+    before = host.status()["last"]["at"]
+    host.node.replace(CONFIG, text)
+    for _ in wait_for(120, every=0.2):
+        if (last := host.status()["last"])["at"] > before:
+            assert last["outcome"] == "applied", last
+            return
+    raise AssertionError("not applied in 120 s")
+
+
+@pytest.fixture
+def roomy(host: AgentHost, good: str) -> Iterator[str]:
+    """The configuration to put a crowd into; afterwards a server that never saw one."""
+    yield good
+    run(host, good)
+    # Once a server has had so many, it is larger and slower.
+    host.node.systemctl("restart", host.node.unit("dhcp4"))
+    pid = main_pid(host, host.node.unit("dhcp4"))
+    for _ in wait_for(30, every=0.2):
+        if (status := host.status())["main_pid"] == pid and status["config_in_sync"]:
+            return
+    raise AssertionError(f"not in sync after a restart: {status}")
+
+
+def subnet_series(text: str) -> dict[str, str]:
+    """The series of DHCPv4 subnets, with their values."""
+    return dict(re.findall(r'^(kea_subnet_\w+\{daemon="dhcp4",[^}]*\}) (\S+)$', text, re.MULTILINE))
+
+
+@on_every_suite
+def test_lease_numbers_are_the_same_without_the_rest(host: AgentHost, roomy: str) -> None:
+    crowd(host, roomy, 4000)
+    for last, state in ((1, 0), (2, 0), (3, 1)):
+        lease = {"ip-address": f"20.0.0.{last}", "hw-address": f"02:00:00:00:00:0{last}", "state": state}
+        host.node.control("dhcp4", "lease4-add", {"subnet-id": 10, **lease})
+    whole = host.metrics()
+    assert sample(whole, "kea_agent_statistics_complete", daemon="dhcp4") == 1
+    settings(host, "[web]\nscrape_timeout_seconds = 0.39\n")
+    for _ in wait_for(20, every=0.5):
+        chief = host.metrics()
+        if sample(chief, "kea_agent_collector_success", daemon="dhcp4", collector="statistics") == 1:
+            break
+    assert sample(chief, "kea_agent_statistics_complete", daemon="dhcp4") == 0
+    lint(chief)
+    of_leases = subnet_series(chief)
+    assert len(of_leases) == 4 * 4001
+    assert of_leases.items() <= subnet_series(whole).items()
+    of = {"daemon": "dhcp4", "subnet_id": "10"}
+    assert sample(chief, "kea_subnet_assigned_addresses", **of) == 3
+    assert sample(chief, "kea_subnet_declined_addresses", **of) == 1
+    assert not re.search(r'^kea_pool_\w+\{daemon="dhcp4"', chief, re.MULTILINE)
+    host.node.control("dhcp4", "lease4-wipe", {"subnet-id": 10})
+    own = re.compile(r'^(kea_(?!agent|subnet|pool)\w+_total\{daemon="dhcp4".*\}) ', re.MULTILINE)
+    assert set(own.findall(chief)) == set(own.findall(whole))
+
+
+@on_every_suite
+def test_65_000_subnets_within_the_default_timeout(host: AgentHost, roomy: str) -> None:
+    # For the pass: Kea takes seconds to tell such a configuration. It is not the scrape's time.
+    settings(host, "[control]\ntimeout_seconds = 60\n")
+    crowd(host, roomy, 65_000)
+    for _ in range(6):
+        seconds, text = scrape_seconds(host)
+        is_there = sample(text, "kea_agent_collector_success", daemon="dhcp4", collector="statistics")
+        print(f"65,000 subnets: {seconds:.2f} s, statistics {is_there:g}")
+        assert seconds < 6.5
+        assert sample(text, "kea_up", daemon="dhcp4") == 1
+    assert is_there == 1
+    assert sample(text, "kea_agent_statistics_complete", daemon="dhcp4") == 0
+    assert sample(text, "kea_agent_statistics_complete", daemon="dhcp6") == 1
+    assert len(re.findall(r'^kea_subnet_addresses\{daemon="dhcp4",', text, re.MULTILINE)) == 65_001
+    assert sample(text, "kea_subnet_addresses", daemon="dhcp4", subnet_id="65009") == 128
+    assert sample(text, "kea_packets_received_total", daemon="dhcp4") >= 0
+    assert "load libdhcp_stat_cmds.so" not in host.journal()
+
+
+# How long the agent's loop takes to say a word, in seconds, over and over for as many seconds as are asked for.
+LAG = """
+import json, socket, sys, time
+lags, until = [], time.monotonic() + float(sys.argv[1])
+while (began := time.monotonic()) < until:
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect("/run/kea-agent/agent.sock")
+        channel.sendall(b'{"verb": "nothing"}\\n')
+        while channel.recv(65536):
+            pass
+    lags.append(time.monotonic() - began)
+    time.sleep(0.002)
+print(json.dumps(sorted(lags)))
+"""
+# When systemd last heard from the agent's watchdog, in microseconds, likewise.
+PINGS = """
+import json, subprocess, sys, time
+seen, until = set(), time.monotonic() + float(sys.argv[1])
+while time.monotonic() < until:
+    command = ["systemctl", "show", "--property=WatchdogTimestampMonotonic", "--value", "kea-agent"]
+    seen.add(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    time.sleep(0.05)
+print(json.dumps(sorted(seen)))
+"""
+
+
+def in_node(host: AgentHost, script: str, seconds: float) -> list[float]:
+    """What a script prints after so many seconds."""
+    found: list[float] = json.loads(host.node.run(["python3", "-", str(seconds)], stdin=script, timeout=60).stdout)
+    return found
+
+
+@contextmanager
+def impatient(host: AgentHost) -> Iterator[None]:
+    """systemd wants to hear from the agent every 2 s, so the agent speaks every second."""
+    drop_in = "/run/systemd/system/kea-agent.service.d/99-test.conf"
+    host.node.run(["mkdir", "-p", drop_in.rpartition("/")[0]])
+    host.node.replace(drop_in, "[Service]\nWatchdogSec=2\n")
+    restart_agent(host)
+    try:
+        yield
+    finally:
+        host.node.run(["rm", drop_in])
+        restart_agent(host)
+
+
+def restart_agent(host: AgentHost) -> None:
+    """Systemd reads the unit's files again, and a new agent has looked at every daemon."""
+    host.node.systemctl("daemon-reload")
+    host.node.systemctl("restart", "kea-agent")
+    for _ in wait_for(60, every=0.2):
+        if all(host.status(name)["last"] for name in DAEMONS):
+            return
+    raise AssertionError("the agent did not look at every daemon")
+
+
+def assert_attentive(host: AgentHost, what: str) -> None:
+    """Beside scrapes the loop goes on at once, and the watchdog hears from it every second."""
+    life = agent_life(host)
+    with scraping(host):
+        lags, pings = in_node(host, LAG, 8), in_node(host, PINGS, 8)
+        scrapes = host.node.read(SCRAPES).split()
+    gaps = [(later - earlier) / 1e6 for earlier, later in itertools.pairwise(pings)]
+    print(f"{what}: {len(scrapes)} scrapes; loop lag p50 {lags[len(lags) // 2] * 1e3:.1f} ms,"
+          f" max {lags[-1] * 1e3:.0f} ms; watchdog after at most {max(gaps):.2f} s")  # fmt: skip
+    assert set(scrapes) == {"200"}
+    assert lags[-1] < 0.5
+    assert len(gaps) >= 5
+    assert max(gaps) < 1.5
+    assert agent_life(host) == life
+
+
+@on_every_suite
+def test_a_scrape_delays_neither_the_watchdog_nor_the_loop(host: AgentHost, roomy: str) -> None:
+    crowd(host, roomy, 10_000)
+    with impatient(host):
+        assert_attentive(host, "10,000 subnets")
+        with stopped(host, *DAEMONS):
+            assert_attentive(host, "all hang")
+
+
+@on_every_suite
+def test_a_scrape_of_10_000_subnets_does_not_delay_a_pass_of_another_daemon(host: AgentHost, roomy: str) -> None:
+    crowd(host, roomy, 10_000)
+    alone = seconds_of_a_pass(host)
+    with scraping(host):
+        beside = seconds_of_a_pass(host)
+    print(f"a pass of dhcp6: {alone:.2f} s, beside scrapes of 10,000 subnets {beside:.2f} s")
+    assert beside < alone + 1
+
+
+def seconds_of_a_pass(host: AgentHost) -> float:
+    """From saving dhcp6's file to `applied`."""
+    before, (text, _) = host.status("dhcp6")["last"]["at"], edited(host.node.read(CONFIG6))
+    began = time.monotonic()
+    host.node.replace(CONFIG6, text)
+    for _ in wait_for(30, every=0.02):
+        if (last := host.status("dhcp6")["last"])["at"] > before:
+            assert last["outcome"] == "applied", last
+            return time.monotonic() - began
+    raise AssertionError("no pass in 30 s")
 
 
 @on_every_suite

@@ -29,7 +29,6 @@ MORE_4 = """"shared-networks": [ { "name": "campus", "subnet4": [
     "valid-lifetime"
 """
 MORE_6 = '"pd-pools": [ { "prefix": "2001:db8:100::", "prefix-len": 40, "delegated-len": 56 } ], "interface":'
-DROP_IN = "/run/systemd/system/{unit}.d/90-test.conf"
 
 # What a Kea that is well, or one of this version, has nothing to say to.
 EMPTY_WHEN_WELL = {
@@ -75,18 +74,14 @@ def extend(host: AgentHost) -> None:
 
 @contextmanager
 def killed(host: AgentHost) -> Iterator[None]:
-    """The server's process killed, and systemd kept from starting it again until the block ends."""
+    """The server's process killed, and everybody kept from starting it again until the block ends."""
     unit = host.node.unit("dhcp4")
-    path = DROP_IN.format(unit=unit)
-    host.node.run(["install", "-d", path.rpartition("/")[0]])
-    host.node.write(path, "[Service]\nRestart=no\n")
-    host.node.systemctl("daemon-reload")
+    host.node.systemctl("mask", "--runtime", unit)
     host.node.systemctl("kill", "--kill-whom=main", "--signal=KILL", unit)
     try:
         yield
     finally:
-        host.node.run(["rm", path])
-        host.node.systemctl("daemon-reload")
+        host.node.systemctl("unmask", "--runtime", unit)
         host.node.systemctl("start", unit)
 
 

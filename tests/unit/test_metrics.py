@@ -13,13 +13,14 @@ from pathlib import Path
 import prometheus_client
 import pytest
 
-from kea_agent.metrics import AgentMetrics, Scrape, WatchCounters
-from kea_agent.metrics.agent import STAGE_BUCKETS
+from kea_agent.metrics import AgentMetrics, Scrape, WatchCounters, own, passes
 from kea_agent.metrics.collection import DEFINITIONS, UP
 from kea_agent.metrics.exposition import Writer, document
 from kea_agent.metrics.families import Definition, Sample
+from kea_agent.metrics.passes import STAGE_BUCKETS
 from kea_agent.metrics.statistics import ENTRIES, FAMILIES, Family, Scope
-from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage
+from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage, Step
+from kea_agent.rehearsal import Standing
 
 TOP = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden/metrics.txt"
@@ -45,13 +46,19 @@ def metrics(
 def busy() -> AgentMetrics:
     """The agent of the golden scrape: one daemon with a story, one that is wrong, one of which nothing is known."""
     four = DaemonStatus(
-        "dhcp4", config_valid=True, config_in_sync=True, reload_successful=True, reloaded_at=1767323045.25
-    )
-    six = DaemonStatus("dhcp6", config_valid=False, config_in_sync=False, reload_successful=False)
+        "dhcp4", "kea-dhcp4-server.service", config_valid=True, config_in_sync=True, reload_successful=True,
+        reloaded_at=1767323045.25, warnings=("a.conf:1:1: x", "a.conf:2:1: y"), last_good_at=1767323045.5,
+    )  # fmt: skip
+    six = DaemonStatus(
+        "dhcp6", "kea-dhcp6-server.service", config_valid=False, config_in_sync=False, reload_successful=False,
+        warnings=("a.conf:1:1: x",), on_fallback=True,
+    )  # fmt: skip
     agent = metrics([four, six, DaemonStatus("ddns")], {"dhcp4": True, "dhcp6": False})
     spent = {Stage.SETTLE: 0.02, Stage.READ: 0.001, Stage.CHECK: 0.3, Stage.RELOAD: 1.5, Stage.VERIFY: 75.0}
-    agent.observe("dhcp4", Pass(Outcome.APPLIED, "reloaded", 1767323045.25, spent))
+    agent.observe("dhcp4", Pass(Outcome.APPLIED, "reloaded", 1767323045.25, spent, rehearsal="passed"))
     agent.observe("dhcp4", Pass(Outcome.UNCHANGED, "same", 1767323046.0, {Stage.SETTLE: 0.03, Stage.READ: 0.002}))
+    steps = ((Step.CONFIG_SET, False), (Step.FALLBACK, True))
+    agent.observe("dhcp6", Pass(Outcome.RECOVERED, "hurt", 1767323046.5, {}, "not rehearsed: no room", steps))
     agent.observe("dhcp6", Pass(Outcome.REJECTED, "line 3", 1767323047.0, {Stage.SETTLE: 0.5}))
     return agent
 
@@ -127,6 +134,31 @@ def test_every_outcome_is_counted_from_zero(daemon: str, outcome: Outcome) -> No
     assert value(agent, "kea_agent_outcomes_total", daemon=daemon, outcome=outcome) == 1
 
 
+@pytest.mark.parametrize("daemon", DAEMONS)
+@pytest.mark.parametrize("standing", list(Standing))
+def test_every_result_of_a_rehearsal_is_counted_from_zero(daemon: str, standing: Standing) -> None:
+    agent, result = metrics(), standing.value.replace(" ", "-")
+    assert value(agent, "kea_agent_rehearsals_total", daemon=daemon, result=result) == 0
+    for word in (standing.value, f"{standing.value}: why: not", None):
+        agent.observe(daemon, Pass(Outcome.APPLIED, "", 0.0, rehearsal=word))
+    assert value(agent, "kea_agent_rehearsals_total", daemon=daemon, result=result) == 2
+
+
+@pytest.mark.parametrize("step", list(Step))
+@pytest.mark.parametrize(("worked", "result"), [(True, "worked"), (False, "failed")])
+def test_every_step_of_a_recovery_is_counted_from_zero(step: Step, worked: bool, result: str) -> None:
+    agent = metrics()
+    assert value(agent, "kea_agent_recoveries_total", daemon="dhcp6", step=step, result=result) == 0
+    agent.observe("dhcp6", Pass(Outcome.BROKEN, "", 0.0, steps=((step, worked), (step, worked))))
+    assert value(agent, "kea_agent_recoveries_total", daemon="dhcp6", step=step, result=result) == 2
+
+
+def test_a_daemon_that_is_not_installed_has_no_fallback() -> None:
+    agent = metrics([DaemonStatus("dhcp4"), DaemonStatus("dhcp6", "kea-dhcp6-server.service")])
+    assert value(agent, "kea_agent_fallback_active", daemon="dhcp4") is None
+    assert value(agent, "kea_agent_fallback_active", daemon="dhcp6") == 0
+
+
 @pytest.mark.parametrize(
     ("seconds", "bound"), [(0.0, "0.001"), (0.001, "0.001"), (0.0011, "0.0025"), (60.0, "60.0"), (61.0, "+Inf")]
 )
@@ -179,12 +211,10 @@ def test_the_page_lists_every_family_with_its_type_labels_and_meaning() -> None:
     rows = re.findall(r"^\| `(kea_\w+)` \| (\w+) \|([^|]*)\| ([^|]+) \|$", PAGE.read_text(), re.MULTILINE)
     documented = {name: (kind, sorted(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
     assert len(documented) == len(rows)
-    known = {each.name: (each.kind, sorted(each.labels), each.help) for each in DESCRIBED}
-    for family in busy().registry.collect():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        known[name] = (family.type, sorted(labels), family.documentation)
-    assert documented == known
+    described = [*own.DEFINITIONS, *passes.DEFINITIONS, *DESCRIBED]
+    known = {each.name: (each.kind, sorted(each.labels), each.help) for each in described}
+    stages = passes.PassCounts([]).stages()
+    assert documented == known | {stages.name: (stages.type, ["daemon", "stage"], stages.documentation)}
 
 
 def test_a_scrape_has_the_labels_of_the_page() -> None:
