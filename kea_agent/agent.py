@@ -23,6 +23,7 @@ from kea_agent import __version__, log, settings, status, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import AgentError, BusError
+from kea_agent.history import History
 from kea_agent.local import LocalServer
 from kea_agent.metrics import (
     OWN_UNIT,
@@ -37,7 +38,8 @@ from kea_agent.metrics import (
 )
 from kea_agent.notify import Notifier
 from kea_agent.outcome import DaemonStatus, Pass, Urge
-from kea_agent.pipeline import Pipeline
+from kea_agent.pipeline import Memory, Pipeline
+from kea_agent.recovery import fallback_unit
 from kea_agent.settle import Settler
 from kea_agent.store import Store
 from kea_agent.systemd import Systemd
@@ -69,8 +71,14 @@ class _Seat:
     def unit(self) -> units.Unit | None:
         return self._systemd.from_thread(lambda _: self._systemd.discover(self._daemon, self._configured()))
 
+    def fallback(self) -> units.Unit | None:
+        return self._systemd.from_thread(lambda _: self._systemd.find(fallback_unit(self._daemon)))
+
     def reload(self, unit: units.Unit, timeout: float) -> str:
         return self._systemd.reload_from_thread(unit, timeout)
+
+    def restart(self, name: str, timeout: float) -> str:
+        return self._systemd.restart_from_thread(name, timeout)
 
 
 class Agent:
@@ -84,7 +92,7 @@ class Agent:
         self._started_at = time.time()
         self._notifier = Notifier()
         self._watcher = Watcher()
-        self._store = Store(places.state)
+        self._memory = Memory(Store(places.state), History(places.state, self._settings.history))
         collection = Collection(World(self._targets, self._units, self._properties, self._noticed, self._wishes))
         self._metrics = AgentMetrics(
             version=__version__, daemons=BY_NAME, statuses=self.statuses, watch=self._counters, kea=collection.collect
@@ -144,7 +152,7 @@ class Agent:
 
     def _seat(self, daemon: Daemon) -> None:
         seat = _Seat(self._systemd, daemon, lambda: self._settings.daemon[daemon.name].unit)
-        pipeline = Pipeline(daemon, seat, self._store, self._settings, self._stopping.wait)
+        pipeline = Pipeline(daemon, seat, self._memory, self._settings, self._stopping.wait)
         worker = Worker(pipeline, self._new_settler(), self._publish)
         self._workers[daemon.name] = worker
         self._turns[daemon.name] = self._loop.create_task(worker.run(), name=daemon.name)
@@ -203,7 +211,7 @@ class Agent:
 
     def _units_changed(self, names: set[str]) -> None:
         for worker in self._workers.values():
-            if worker.pipeline.status.unit in names:
+            if worker.pipeline.status.unit in names or fallback_unit(worker.pipeline.daemon) in names:
                 self._unit_changed(worker)
 
     def _unit_changed(self, worker: Worker) -> None:
@@ -212,16 +220,20 @@ class Agent:
         if worker.is_busy or after is None or _unit_of(after) == _unit_of(before):
             return
         worker.pipeline.status = after
-        if after.unit_state is None or after.unit_state.startswith("active"):
-            worker.look()
-        elif not after.main_pid:
+        if not after.main_pid and after.unit_state:
             logger.warning("%s: %s is %s", worker.name, after.unit, after.unit_state)
+        # A stop is a person's business; whatever else happened is looked at.
+        is_stopped = (after.unit_state or "").startswith(("inactive", "deactivating"))
+        if not is_stopped or after.on_fallback != before.on_fallback:
+            worker.look()
         self._publish_status()
 
     def _observe(self, worker: Worker) -> DaemonStatus | None:
-        configured = self._settings.daemon[worker.name].unit
+        daemon, configured = worker.pipeline.daemon, self._settings.daemon[worker.name].unit
         try:
-            return worker.pipeline.observed(self._systemd.discover(worker.pipeline.daemon, configured))
+            unit = self._systemd.discover(daemon, configured)
+            is_down = unit is not None and not unit.is_running
+            return worker.pipeline.observed(unit, self._systemd.find(fallback_unit(daemon)) if is_down else None)
         except BusError as error:
             logger.debug("%s: %s", worker.name, error)
             return None
@@ -253,6 +265,7 @@ class Agent:
             self._settings = wanted
             self._trouble = ""
             log.configure(self._settings.agent.log_level)
+            self._memory.history.limits = self._settings.history
             self._seat_workers()
             self._site.open(self._settings.web.listen)
             self._watch()
@@ -292,6 +305,7 @@ class Agent:
         """One line: what is wrong first, then how the daemons are."""
         words = [
             f"{each.daemon} {each.last.outcome if each.last else 'not looked at yet'}"
+            + (", on its fallback" if each.on_fallback else "")
             for each in self.statuses()
             if each.unit or not each.last
         ]

@@ -27,11 +27,12 @@ from pystemd.dbusexc import (
     DBusAccessDeniedError,
     DBusBaseError,
     DBusInteractiveAuthorizationRequiredError,
+    DBusNoSuchUnitError,
     DBusUnknownPropertyError,
 )
 from pystemd.dbuslib import DBus, apply_signature
 
-from kea_agent.errors import BusError, DeniedError, NoPropertyError, NoReloadError
+from kea_agent.errors import BusError, DeniedError, NoPropertyError, NoReloadError, NoUnitError
 
 logger = logging.getLogger(__name__)
 
@@ -116,12 +117,22 @@ class Bus:
         """The unit's object path; an unknown name has one too, with LoadState `not-found`."""
         return _text(self._manager("LoadUnit", name, name).body)
 
+    def loaded_unit(self, name: str) -> str | None:
+        """The object path of a unit that systemd has in memory, as one that runs or failed; None for any other.
+
+        `load_unit` would bring it in, and that tells every unit that it conflicts with of a change.
+        """
+        try:
+            return _text(self._manager("GetUnit", name, name).body)
+        except NoUnitError:
+            return None
+
     def reload_unit(self, name: str) -> str:
         """Queue a reload job and return its path; raises NoReloadError where there is no ExecReload."""
         return self.job("ReloadUnit", name)
 
     def job(self, method: str, name: str) -> str:
-        """Queue a job (`StartUnit`, `StopUnit`, `ReloadUnit`) and return its path."""
+        """Queue a job (`StartUnit`, `StopUnit`, `RestartUnit`, `ReloadUnit`) and return its path."""
         return _text(self._manager(method, name, name, "replace").body)
 
     def wait_for_job(self, path: str, timeout: float) -> str:
@@ -201,6 +212,8 @@ def _kind(error: DBusBaseError) -> type[BusError]:
         return DeniedError
     if isinstance(error, DBusUnknownPropertyError):
         return NoPropertyError
+    if isinstance(error, DBusNoSuchUnitError):
+        return NoUnitError
     return NoReloadError if _text(error.err_name or b"") == _JOB_TYPE_NOT_APPLICABLE else BusError
 
 

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A file that was read, the unit that is to run it, and what the server said of itself meanwhile."""
+"""What the stages of a pass hand on: a file that was read with the unit that is to run it, and how the pass ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kea_agent import gate, ha
+from kea_agent import gate
 from kea_agent.control import Channel
 from kea_agent.endpoints import Endpoints
 from kea_agent.keaconf import Document
+from kea_agent.outcome import Outcome, Step
 from kea_agent.units import Unit
 from kea_agent.verify import Snapshot, Target
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the stages of a pass hand on. `running` and the `channel` it came by are None for a server that was not
+    """A file on its way. `running` and the `channel` it came by are None for a server that was not
     asked or gave no answer; `obstacle` is what was found in the way while asking."""
 
     document: Document
@@ -28,4 +29,22 @@ class Candidate:
     @property
     def target(self) -> Target:
         """What the server must turn out to be."""
-        return Target(self.unit.main_pid, self.endpoints, ha.is_configured(self.document.root))
+        return Target.of(self.unit.main_pid, self.endpoints, self.document.root)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a pass ended. `retry`: time alone may change it. `valid`: what was learnt of the file. `steps`: as in Pass."""
+
+    outcome: Outcome
+    reason: str
+    retry: bool = False
+    valid: bool | None = None
+    in_sync: bool = False
+    snapshot: Snapshot | None = None
+    steps: tuple[tuple[Step, bool], ...] = ()
+    changes: tuple[str, ...] = ()
+
+
+class SupersededError(Exception):
+    """What was learnt speaks of something else by now; the message says what happened meanwhile."""

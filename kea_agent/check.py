@@ -40,13 +40,17 @@ _WARNING = re.compile(r"\bWARN .*?\] (?:[A-Z0-9_]+ )?(.*)")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one level said: `problem` None is a yes. Times in seconds; warnings in the checker's own words."""
+    """What one level said: `problem` None is a yes. Times in seconds; warnings in the checker's own words.
+
+    `may_pass_later`: the problem is what the file needs from elsewhere, so the same file may pass another time.
+    """
 
     level: str
     problem: ConfigError | None
     seconds: float
     warnings: tuple[str, ...] = ()
     could_not: str | None = None
+    may_pass_later: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def version_of(binary: str) -> Version | None:
 @cache
 def _asked(binary: str, _mtime: int, _inode: int) -> Version | None:
     try:
-        code, output = _run([binary, "-v"], _environment({}), Limits(timeout=5.0, output_bytes=4096))
+        code, output = run([binary, "-v"], quiet_environment({}), Limits(timeout=5.0, output_bytes=4096))
         return parse_version(output.strip()) if code == 0 else None
     except (OSError, ValueError):
         return None
@@ -98,7 +102,7 @@ def with_kea(argv: Sequence[str], environment: Mapping[str, str], config_file: s
     """
     started = time.monotonic()
     try:
-        code, output = _run(_command(argv, config_file), _environment(environment), limits)
+        code, output = run(_command(argv, config_file), quiet_environment(environment), limits)
     except OSError as error:
         why = f"cannot run {argv[0]} -t: {(error.strerror or str(error)).lower()}"
         return Verdict("kea", None, 0.0, could_not=why)
@@ -139,9 +143,13 @@ def _signal_name(number: int) -> str:
 
 
 def _command(argv: Sequence[str], config_file: str) -> list[str]:
-    # Kea parses with getopt: `-X` has to come before `-t FILE`, and `-d` would only fill the output.
-    options = [word for word in _without_config(argv[1:]) if word != "-d"]
-    return [argv[0], *options, "-t", config_file]
+    # Kea parses with getopt: `-X` has to come before `-t FILE`.
+    return [argv[0], *options_of(argv), "-t", config_file]
+
+
+def options_of(argv: Sequence[str]) -> list[str]:
+    """A daemon's own options, without its file and without `-d`, which would only fill the output."""
+    return [word for word in _without_config(argv[1:]) if word != "-d"]
 
 
 def _without_config(words: Sequence[str]) -> list[str]:
@@ -154,24 +162,37 @@ def _without_config(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def _environment(unit: Mapping[str, str]) -> dict[str, str]:
-    # With a lock directory of the unit's `-t` would create a lock file there; `none` switches that off.
+def quiet_environment(unit: Mapping[str, str]) -> dict[str, str]:
+    """The unit's, for a Kea that leaves no lock file: in the unit's own directory `-t` would create one."""
     return {"PATH": os.defpath, **unit, "KEA_LOCKFILE_DIR": "none"}
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], limits: Limits) -> tuple[int | None, str]:
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    until: bytes | None = None,
+) -> tuple[int | None, str]:
+    """Exit code (None: killed, its time was over) and output; OSError if it cannot be started.
+
+    A program that says `until` has said enough and is asked to end. `limits` is for all of it.
+    """
     deadline = time.monotonic() + limits.timeout
     with subprocess.Popen(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd="/",
         start_new_session=True,
     ) as process:
-        output, is_whole = _collect(process, deadline, limits.output_bytes)
+        output, is_whole = _collect(process, deadline, limits.output_bytes, until)
         if is_whole:
+            if until and until in output:
+                process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
         code = process.returncode
@@ -180,8 +201,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str], limits: Limits)
     return code, output.decode(errors="replace")
 
 
-def _collect(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple[bytes, bool]:
-    """Read until the end, keeping the last `most` bytes (Kea's verdict comes last); False when time ran out."""
+def _collect(process: subprocess.Popen[bytes], deadline: float, most: int, until: bytes | None) -> tuple[bytes, bool]:
+    """Read until the end, or `until`, keeping the last `most` bytes (Kea's verdict comes last); False when time ran out."""
     assert process.stdout is not None
     kept = b""
     with selectors.DefaultSelector() as selector:
@@ -191,4 +212,6 @@ def _collect(process: subprocess.Popen[bytes], deadline: float, most: int) -> tu
             if not chunk:
                 return kept, True
             kept = (kept + chunk)[-most:]
+            if until and until in kept:
+                return kept, True
     return kept, False

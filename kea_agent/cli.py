@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AgentError as error:
         print(f"kea-agent: {error}", file=sys.stderr)
         return ExitCode.NOT_DONE
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("kea_agent"):
+            raise
+        print(
+            f"kea-agent: {arguments.verb} needs Python's {error.name}: install it as a package, or by pip",
+            file=sys.stderr,
+        )
+        return ExitCode.NOT_DONE
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.NOT_DONE
@@ -47,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     _status(verbs.add_parser("status", help="what every daemon runs, and how its last change ended"))
     _check(verbs.add_parser("check", help="judge configurations without touching a daemon"))
     _diff(verbs.add_parser("diff", help="what differs in meaning between files and running servers"))
+    _history(verbs.add_parser("history", help="the configurations that were proven to run"))
+    _rollback(verbs.add_parser("rollback", help="go back to one of them"))
+    _apply(verbs.add_parser("apply", help="put a file in the place of a daemon's, if the server is proven to run it"))
+    _confirm(verbs.add_parser("confirm", help="keep a change made with apply --confirm"))
     _metrics(verbs.add_parser("metrics", help="one scrape, as Prometheus gets it"))
     _reload(verbs.add_parser("reload", help="have the running agent take a daemon through a reload now"))
     return top
@@ -71,7 +84,10 @@ def _status(verb: argparse.ArgumentParser) -> None:
 def _check(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help=f"{', '.join(BY_NAME)} or a file; default: all")
     verb.add_argument(
-        "--level", choices=("syntax", "rules", "kea"), default="kea", help="how deep to look (default: kea)"
+        "--level",
+        choices=("syntax", "rules", "kea", "rehearsal"),
+        default="kea",
+        help="how deep to look (default: kea); rehearsal needs root or Kea's user",
     )
     verb.add_argument(
         "--kea-version", type=_version, metavar="X.Y", help="the Kea that is to read it (default: the one installed)"
@@ -88,6 +104,45 @@ def _diff(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help="default: each server and its file; or A and B")
     verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
     verb.add_argument("--peer", action="store_true", help="leave out what each host of a pair has for itself")
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _history(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help="default: all")
+    verb.add_argument("--all", action="store_true", help="also those older than the ten newest")
+    verb.add_argument("--show", metavar="REVISION", help="print this configuration, secrets masked")
+    verb.add_argument("--with-secrets", action="store_true", help="with --show, as root: nothing is masked")
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _rollback(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help=", ".join(BY_NAME))
+    verb.add_argument(
+        "revision",
+        nargs="?",
+        metavar="REVISION",
+        help="its number, or how its hash begins; default: the last known good",
+    )
+    verb.add_argument("--unconfirmed", action="store_true", help="take back now what apply --confirm changed")
+    verb.add_argument("--yes", action="store_true", help="do not ask")
+    verb.add_argument("--force", action="store_true", help="also if the HA partner is away")
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _apply(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("file", metavar="FILE", help="the new configuration; its top-level key says whose")
+    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help="where the file cannot tell")
+    verb.add_argument(
+        "--confirm", type=_duration, metavar="TIME", help="taken back after this time (300, 5m, 1h) unless confirmed"
+    )
+    verb.add_argument("--force", action="store_true", help="also if the HA partner is away")
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument("--json", action="store_true", help="the machine form")
+
+
+def _confirm(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help="default: all that wait")
     verb.add_argument("--json", action="store_true", help="the machine form")
 
 
@@ -110,6 +165,15 @@ def _version(text: str) -> tuple[int, int, int]:
         return parse_version(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _duration(text: str) -> float:
+    """Seconds, from ten of them to a day."""
+    match = re.fullmatch(r"([0-9]{1,6})([smh]?)", text)
+    seconds = int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0
+    if not 10 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time from 10s to 24h, such as 90, 90s, 5m or 1h")
+    return float(seconds)
 
 
 if __name__ == "__main__":

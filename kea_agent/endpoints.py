@@ -43,6 +43,15 @@ class Endpoints:
         """The open sockets of the process that these endpoints can be compared with."""
         return sockets(pid, tcp=self.tcp is not None)
 
+    @property
+    def wants_port(self) -> bool:
+        """Whether a server with them has its port open."""
+        return bool(self.interfaces or self.udp or self.tcp)
+
+    def is_closed(self, sockets: Sockets) -> bool:
+        """Whether no socket has the port: such a server serves nobody."""
+        return not any(port == self.port for _, port in [*sockets.udp, *sockets.tcp])
+
     def missing(self, sockets: Sockets) -> list[str]:
         """One phrase for each socket that should be open and is not."""
         wanted = [self._interface_gap(name, sockets) for name in self.interfaces]

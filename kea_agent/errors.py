@@ -10,6 +10,7 @@ AgentError              what was tried, on what, why it failed, what still holds
  ├─ BusError            systemd could not be asked: look at D-Bus
  │   ├─ DeniedError     systemd refused: look at the polkit rule
  │   ├─ NoReloadError   the unit cannot reload: signal its main process
+ │   ├─ NoUnitError     it has no such unit in memory
  │   └─ NoPropertyError this systemd does not have it: go without
  ├─ NoAgentError        the agent is not running: start it
  └─ WatchError          the kernel gave no inotify watch: look at the limits
@@ -61,6 +62,10 @@ class DeniedError(BusError):
 
 class NoReloadError(BusError):
     """The unit has no way to reload; its main process can still be signalled."""
+
+
+class NoUnitError(BusError):
+    """systemd has no unit of that name, or none that does anything."""
 
 
 class NoPropertyError(BusError):

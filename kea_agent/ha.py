@@ -7,6 +7,7 @@ until it is back (Kea 2.2 to 3.3). That is harmless exactly while the partner is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,17 @@ from typing import Any
 SERVING = {"communication-recovery", "partner-down", "partner-in-maintenance", "terminated"}
 # Those of them that last until the partner or an operator does something: there is nothing to wait for.
 ALONE = {"partner-down", "partner-in-maintenance", "terminated"}
+
+
+_URL = re.compile(r"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]+):(?P<port>\d{1,5})(?:/|$)")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An address and port that Kea opens for its partner; without `is_explicit` only Kea 2.3.7 and later do."""
+
+    address: tuple[str, int]
+    is_explicit: bool
 
 
 @dataclass(frozen=True)
@@ -78,9 +90,38 @@ def obstacle(pair: Sequence[Relationship]) -> str | None:
 
 def is_configured(root: Mapping[str, Any]) -> bool:
     """Whether a configuration loads the HA hook with parameters."""
-    listed = root.get("hooks-libraries")
-    hooks = [hook for hook in listed if isinstance(hook, dict)] if isinstance(listed, list) else []
-    return any("libdhcp_ha" in str(hook.get("library")) and hook.get("parameters") for hook in hooks)
+    return any(_parameters(root))
+
+
+def listeners(root: Mapping[str, Any]) -> tuple[Listener, ...]:
+    """Where this server has a listener of its own for its partners, one a relationship."""
+    if _map(root.get("multi-threading")).get("enable-multi-threading") is False:
+        return ()
+    sections = [section for found in _parameters(root) for section in _maps(found.get("high-availability"))]
+    return tuple(listener for section in sections if (listener := _listener(section)))
+
+
+def _listener(section: Mapping[str, Any]) -> Listener | None:
+    threads = _map(section.get("multi-threading"))
+    wishes = [threads.get(key) for key in ("enable-multi-threading", "http-dedicated-listener")]
+    own = [peer for peer in _maps(section.get("peers")) if peer.get("name") == section.get("this-server-name")]
+    found = _URL.match(str(own[0].get("url"))) if own else None
+    if found is None or False in wishes:
+        return None
+    return Listener((found["host"].strip("[]"), int(found["port"])), is_explicit=wishes == [True, True])
+
+
+def _parameters(root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    hooks = _maps(root.get("hooks-libraries"))
+    return [
+        _map(hook["parameters"])
+        for hook in hooks
+        if "libdhcp_ha" in str(hook.get("library")) and hook.get("parameters")
+    ]
+
+
+def _maps(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _relationship(entry: Mapping[str, Any]) -> Relationship:

@@ -43,25 +43,42 @@ class Urge(IntEnum):
     FORCE = 2
 
 
+class Step(StrEnum):
+    """How a hurt server was brought back, the gentlest first; START is the real unit's, after the fallback."""
+
+    CONFIG_SET = "config-set"
+    FALLBACK = "fallback"
+    START = "start"
+
+
 class Stage(StrEnum):
     """The stages of the pipeline, in order; each pass times those it reached."""
 
     SETTLE = "settle"
     READ = "read"
     CHECK = "check"
+    REHEARSE = "rehearse"
     GATE = "gate"
     RELOAD = "reload"
     VERIFY = "verify"
+    RECOVER = "recover"
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One finished pass. `reason` is a sentence for a person; `at` is Unix time, `seconds` per stage reached."""
+    """One finished pass. `reason` is a sentence for a person; `at` is Unix time, `seconds` per stage reached.
+
+    `rehearsal` is the word it ended with, None where there was none; `steps` are those taken to bring the server
+    back, each with whether it worked; `changes` is what was applied, a line each, without secrets.
+    """
 
     outcome: Outcome
     reason: str
     at: float
     seconds: dict[Stage, float] = field(default_factory=dict)
+    rehearsal: str | None = None
+    steps: tuple[tuple[Step, bool], ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,8 @@ class DaemonStatus:
     `config_valid`: the file as it is on disk passed every check. `config_in_sync`: the running server was proven
     to run that file. `reload_successful` and `reloaded_at` (Unix time of the last success) speak of the last
     reload that was really tried. `warnings`: what the rules say of a file that passed, `file:line:column: ...`.
+    `on_fallback`: the fallback unit serves the last known good configuration instead of the unit; that
+    configuration was proven at `last_good_at` (Unix time).
     """
 
     daemon: str
@@ -87,3 +106,5 @@ class DaemonStatus:
     last: Pass | None = None
     retry_at: float | None = None
     warnings: tuple[str, ...] = ()
+    on_fallback: bool = False
+    last_good_at: float | None = None

@@ -18,6 +18,7 @@ MEANING: Mapping[str, str] = {
     Outcome.RECOVERED: "was hurt by the reload; it runs the last known good configuration again",
     Outcome.BROKEN: "could not be brought back: a person is needed",
 }
+ON_FALLBACK = "cannot run its file: the fallback unit serves the last known good configuration"
 GOOD = frozenset({Outcome.UNCHANGED, Outcome.APPLIED})
 _DOWN = ("inactive", "failed")  # with systemd's sub-state behind it where there is room
 

@@ -1,103 +1,125 @@
 # SPDX-License-Identifier: MPL-2.0
 """One daemon's way from a saved file to a server that is proven to run it, or to the reason why not.
 
-    read ─► unchanged? ─► check ─► gate ─► reload ─► verify ─► remember
+    read ─► unchanged? ─► check, rehearse ─► gate ─► reload, verify ─► remember
+                                                         └─► recover: the last known good
 
 A pass is plain code that blocks; the agent gives each daemon a thread for it. Every step hands a frozen dataclass
 to the next and any step can end the pass with a `Finding`. Whatever is cut off in the middle leaves Kea serving,
-because nothing but the reload itself touches it.
+because nothing but the reload itself, and the way back from it, touches it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
-from kea_agent import check, gate, insync, journal, keaconf, proc, redact, rulebook, units, verify, voucher
-from kea_agent.candidate import Candidate
+from kea_agent import check, diff, gate, insync, journal, keaconf, moment, recovery, redact, reloading, standin, units
+from kea_agent.candidate import Candidate, Finding, SupersededError
 from kea_agent.control import Channel, SilentError
 from kea_agent.daemons import Daemon
+from kea_agent.diff.text import lines
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError, ConfigError, ControlError, DeniedError
+from kea_agent.history import History
+from kea_agent.judging import Judge, Judgement, Setup
+from kea_agent.keaconf import Document
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage, Urge
+from kea_agent.recovery import Attempt, Recovery
+from kea_agent.reloading import Reload, Reloader
 from kea_agent.settings import Settings
+from kea_agent.standin import StandIn
 from kea_agent.store import Store
 from kea_agent.units import Unit
-from kea_agent.verify import Before, Limits, Proof, Prover, Snapshot, Standing, snapshot
+from kea_agent.verify import Snapshot, Standing, snapshot
 
 logger = logging.getLogger(__name__)
 
 UNTOUCHED = "the server was not touched and goes on with what it runs"
+ON_FALLBACK = "the fallback unit goes on serving the last known good configuration"
+DOWN = "nothing serves on this host until it starts"
 _MAX_ROUNDS = 3
-# How often, and how many seconds apart, a unit is looked at whose process ended while it was being watched.
-_STOP_ROUNDS = 50
-_STOP_PAUSE = 0.1
+# How many changes are told of one configuration; `kea-agent history` and `diff` have all of them.
+_MAX_CHANGES = 20
 
 
-class Systemd(Protocol):
+class Systemd(reloading.Systemd, recovery.Starter, Protocol):
     """What a pass needs of systemd; calls may come from any thread and raise BusError."""
-
-    def unit(self) -> Unit | None:
-        """The daemon's unit as it is now, None where there is none."""
-
-    def reload(self, unit: Unit, timeout: float) -> str:
-        """Reload the unit and wait (seconds); returns systemd's job result, or `signalled` without a job."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """How a pass ended. `retry`: a deferral that time alone may end. `valid`: what was learnt of the file."""
+class Memory:
+    """What outlives the agent: what was proven to run, and the configurations themselves."""
 
-    outcome: Outcome
-    reason: str
-    retry: bool = False
-    valid: bool | None = None
-    in_sync: bool = False
-    snapshot: Snapshot | None = None
-
-
-class _SupersededError(Exception):
-    """What was learnt speaks of something else by now; the message says what happened meanwhile."""
+    store: Store
+    history: History
 
 
 class Pipeline:
     """Takes one daemon through its passes; `status` is always the whole truth known of it."""
 
     def __init__(
-        self, daemon: Daemon, systemd: Systemd, store: Store, settings: Settings, pause: Callable[[float], object]
+        self,
+        daemon: Daemon,
+        systemd: Systemd,
+        memory: Memory,
+        settings: Settings,
+        pause: Callable[[float], object],
+        judge: Judge | None = None,
     ) -> None:
         self.daemon = daemon
         self.settings = settings
         self._systemd = systemd
-        self._store = store
+        self._memory = memory
         self._pause = pause
-        self._remembered = store.load(daemon.name)
+        self._judge = judge or Judge(daemon, memory.history)
+        self._reloader = Reloader(daemon, systemd, pause)
+        self._recovery = Recovery(daemon, systemd, memory.history, pause)
+        self._stand_in = StandIn(daemon, systemd, self._recovery)
+        self._remembered = memory.store.load(daemon.name)
         self._seconds: dict[Stage, float] = {}
         # A file that passed and waits at the gate is not checked again at every retry, only when the gate opens.
         self._held: str | None = None
-        self._told: str | None = None
+        self._judged: Judgement | None = None
         self._warnings: tuple[str, ...] = ()
+        # Whether the unit is down against its will: it failed, or the fallback serves in its place.
+        self._is_away = False
+        self._harmful = self._remembered.harmful if self._remembered else ""
         self.channel: Channel | None = None
-        reloaded_at = self._remembered.reloaded_at if self._remembered else None
-        self.status = DaemonStatus(daemon.name, reloaded_at=reloaded_at)
+        last = memory.history.last(daemon.name)
+        self.status = DaemonStatus(
+            daemon.name,
+            reloaded_at=self._remembered.reloaded_at if self._remembered else None,
+            last_good_at=last.proven_at if last else None,
+        )
 
     def config_file(self, unit: Unit | None) -> str:
         """The file that matters, by the settings and the unit."""
         return units.config_file(self.daemon, unit, self.settings.daemon[self.daemon.name].config_file)
 
     def run(self, *, settled: float = 0.0, urge: Urge = Urge.IF_NEEDED) -> tuple[Pass, bool]:
-        """One pass; returns it, and whether it is a deferral to be tried again.
+        """One pass; returns it, and whether time alone may change how it ended, so that it is to be tried again.
 
         `settled`: seconds since the first sign of the change.
         """
         self._seconds = {Stage.SETTLE: settled}
+        self._judged = None
         unit, finding = self._advance_unless_superseded(urge)
-        done = Pass(finding.outcome, finding.reason, time.time(), dict(self._seconds))
-        self._conclude(unit, finding, done)
+        done = Pass(
+            finding.outcome,
+            finding.reason,
+            time.time(),
+            dict(self._seconds),
+            rehearsal=self._judged.rehearsed if self._judged else None,
+            steps=finding.steps,
+            changes=finding.changes,
+        )
+        self._conclude(self._after(unit, finding), finding, done)
         return done, finding.retry
 
     def _advance_unless_superseded(self, urge: Urge) -> tuple[Unit | None, Finding]:
@@ -106,32 +128,47 @@ class Pipeline:
             try:
                 unit = self._systemd.unit()
                 return unit, self._advance(unit, urge)
-            except _SupersededError as event:
+            except SupersededError as event:
                 logger.info("%s: %s; starting over", self.daemon.name, event)
+            except ConfigError as error:
+                return unit, self._rejected(unit, error)
+            except DeniedError as error:
+                reason = f"{error}: the agent's polkit rule is missing; {self._holds(unit)}"
+                return unit, Finding(Outcome.FAILED, reason, valid=True)
             except AgentError as error:
-                return unit, _given_up(error)
+                return unit, Finding(Outcome.DEFERRED, f"{error}; {UNTOUCHED}", retry=True)
         reason = f"the file or the server kept changing while it was being checked; {UNTOUCHED}"
         return unit, Finding(Outcome.DEFERRED, reason, retry=True)
 
     def _advance(self, unit: Unit | None, urge: Urge) -> Finding:
         if unit is None:
             return Finding(Outcome.DEFERRED, f"no unit of {self.daemon.name} is installed")
+        self._is_away = not unit.is_running and (unit.has_failed or self._stand_in.is_engaged())
+        if self._is_away and (finding := self._stepped_in(unit)):
+            return finding
         with self._timed(Stage.READ):
             candidate = self._read(unit)
-        if urge is Urge.IF_NEEDED and (already := self._runs_already(candidate)):
+        if urge is Urge.IF_NEEDED and (already := self._runs_already(candidate) or self._hurt_before(candidate)):
             return already
         if candidate.document.digest == self._held and (obstacle := self._timed_gate(candidate, urge)):
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
-        with self._timed(Stage.CHECK):
-            verdict = self._check(candidate)
-        if verdict.problem:
-            raise verdict.problem
-        if verdict.could_not:
-            return Finding(Outcome.DEFERRED, f"{verdict.could_not}; {UNTOUCHED}", retry=True)
+        setup = Setup(unit.argv, unit.environment)
+        self._judged = judged = self._judge.judge(candidate.document, setup, self.settings.check, self._timed)
+        self._warnings = judged.warnings
+        if judged.problem:
+            raise judged.problem
+        if judged.could_not:
+            return Finding(
+                self._short_of(unit, Outcome.DEFERRED), f"{judged.could_not}; {self._holds(unit)}", retry=True
+            )
         if obstacle := self._timed_gate(candidate, urge):
             self._held = candidate.document.digest
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
-        return self._reload_and_verify(candidate)
+        return self._start(candidate) if self._is_away else self._reload(candidate)
+
+    def _stepped_in(self, unit: Unit) -> Finding | None:
+        with self._timed(Stage.RECOVER):
+            return self._stand_in.step_in(unit, self.config_file(unit), self.settings)
 
     def _read(self, unit: Unit) -> Candidate:
         limit = self.settings.check.max_config_bytes
@@ -170,149 +207,159 @@ class Pipeline:
         if answer is None:
             return None
         if answer.in_sync:
-            self._remember(candidate, candidate.running, self.status.reloaded_at)
+            self._remember(candidate, candidate.running, self.status.reloaded_at, answer.reason)
         return Finding(Outcome.UNCHANGED, answer.reason, valid=True, in_sync=answer.in_sync, snapshot=candidate.running)
 
-    def _check(self, candidate: Candidate) -> check.Verdict:
-        limits = check.Limits(self.settings.check.timeout_seconds, self.settings.check.output_bytes)
-        argv = candidate.unit.argv or (f"/usr/sbin/{self.daemon.binary}",)
-        environment = candidate.unit.environment
-        verdict = rulebook.judge(self.daemon, candidate.document, argv, environment, self.settings.check)
-        self._tell(candidate.document, verdict.warnings)
-        if verdict.problem:
-            return verdict
-        said = check.with_kea(argv, environment, candidate.document.path, limits)
-        verdict = rulebook.without_secrets(said, candidate.document)
-        for warning in verdict.warnings:
-            logger.debug("%s: %s", candidate.document.path, warning)
-        return verdict
-
-    def _tell(self, document: keaconf.Document, warnings: tuple[str, ...]) -> None:
-        """Once for the same bytes, however often they are checked."""
-        if document.digest != self._told:
-            self._told = document.digest
-            for warning in warnings:
-                logger.warning("%s", warning)
-        self._warnings = warnings
+    def _hurt_before(self, candidate: Candidate) -> Finding | None:
+        """A file that every check passed and that hurt the server all the same is not tried again by itself."""
+        if candidate.document.digest != self._harmful:
+            return None
+        if self._recovery.is_deaf(candidate.unit):
+            why = f"{candidate.unit.name} serves nobody: its port is closed"
+            return self._bring_back(candidate.unit, why, candidate.channel, candidate.document)
+        reason = (
+            f"{candidate.document.path}: this very file passed every check and hurt the server; change it, or try it "
+            f"once more with: kea-agent reload --again {self.daemon.name}; {self._holds(candidate.unit)}"
+        )
+        return Finding(self._short_of(candidate.unit, Outcome.REJECTED), reason, self._is_away, valid=False)
 
     def _timed_gate(self, candidate: Candidate, urge: Urge) -> gate.Obstacle | None:
+        is_forced = urge is Urge.FORCE
         with self._timed(Stage.GATE):
-            return self._gate(candidate, is_forced=urge is Urge.FORCE)
+            if not self._is_away:
+                return moment.obstacle(candidate, self.settings.gate, is_forced=is_forced)
+            is_sure = urge is not Urge.IF_NEEDED or (self._judged is not None and self._judged.has_passed)
+            return None if is_forced else self._stand_in.obstacle(candidate, self.settings, is_sure=is_sure)
 
-    def _gate(self, candidate: Candidate, *, is_forced: bool) -> gate.Obstacle | None:
-        obstacle = gate.unit_obstacle(candidate.unit) or candidate.obstacle
-        if obstacle is None and candidate.running:
-            obstacle = gate.lease_cleanup_obstacle(candidate.running.status)
-        if obstacle is None and candidate.running and self.settings.gate.ha == "hold" and not is_forced:
-            obstacle = None if self._is_deaf(candidate) else gate.ha_obstacle(candidate.running.status)
-        if obstacle is None and not is_forced:
-            obstacle = gate.link_obstacle(self._interfaces_at_stake(candidate))
-        return obstacle
+    def _reload(self, candidate: Candidate) -> Finding:
+        return self._judge_reload(candidate, self._reloader.reload(candidate, self.settings, self._timed))
 
-    def _interfaces_at_stake(self, candidate: Candidate) -> list[str]:
-        """Those that the file wants and the server has open now; all of them where it has none, and hears nobody."""
-        sockets = candidate.endpoints.sockets(candidate.unit.main_pid)
-        wanted_now = {spelled.partition("/")[0] for spelled in candidate.endpoints.interfaces}
-        names = sorted(wanted_now - {"*"} | (sockets.packet if "*" in wanted_now else set()))
-        if self._is_deaf(candidate):
-            return names
-        if candidate.endpoints.raw:
-            return [name for name in names if name in sockets.packet]
-        # A DHCPv6 server has each interface's own address; which interfaces UDP sockets of DHCPv4 are for is not seen.
-        return [name for name in names if (sockets.link_local.get(name), candidate.endpoints.port) in sockets.udp]
-
-    def _is_deaf(self, candidate: Candidate) -> bool:
-        """A server with no DHCP port open serves nobody: a reload can only help, whatever the partner does."""
-        sockets = candidate.endpoints.sockets(candidate.unit.main_pid)
-        return not any(port == candidate.endpoints.port for _, port in sockets.udp)
-
-    def _reload_and_verify(self, candidate: Candidate) -> Finding:
-        document, unit = candidate.document, candidate.unit
-        if keaconf.fingerprint(document.files, max_bytes=self.settings.check.max_config_bytes) != document.digest:
-            raise _SupersededError("the file changed while it was being checked")
-        if not proc.catches_sighup(unit.main_pid):
-            raise _SupersededError(f"process {unit.main_pid} of {unit.name} ended while its file was being checked")
-        self._let_others_finish(unit)
-        before = verify.before(
-            candidate.endpoints, candidate.channel, unit.main_pid, self.settings.control.timeout_seconds, self._pause
-        )
-        began = time.time()
-        with self._timed(Stage.RELOAD), self._vouched(document):
-            result = self._systemd.reload(unit, self.settings.reload.timeout_seconds)
-        with self._timed(Stage.VERIFY):
-            proof = self._prove(candidate, before)
-        return self._judge(candidate, proof, result, began)
-
-    def _let_others_finish(self, unit: Unit) -> None:
-        """A person who saves and types `systemctl reload` has begun this very reload: a second one would cost HA again."""
-        rounds = int(self.settings.reload.timeout_seconds / _STOP_PAUSE)
-        for number in range(rounds):
-            now = self._systemd.unit()
-            if now is None or now.active_state != "reloading":
-                if number:
-                    raise _SupersededError(f"{unit.name} was reloaded by somebody else meanwhile")
-                return
-            self._pause(_STOP_PAUSE)
-
-    @contextmanager
-    def _vouched(self, document: keaconf.Document) -> Iterator[None]:
-        """Meanwhile the unit's ExecReload is a bare signal: this pass has just checked and will verify."""
-        try:
-            voucher.write(self.daemon)
-        except OSError as error:
-            logger.debug("cannot vouch for %s, it will be checked once more: %s", document.path, error)
-        try:
-            yield
-        finally:
-            voucher.withdraw(self.daemon)
-
-    def _prove(self, candidate: Candidate, before: Before) -> Proof:
-        settings, pid = self.settings, candidate.unit.main_pid
-        limits = Limits(
-            settings.control.timeout_seconds, settings.verify.timeout_seconds, settings.verify.ha_timeout_seconds
-        )
-        return Prover(candidate.target, before, limits, lambda: pid if proc.is_alive(pid) else 0, self._pause).prove()
-
-    def _judge(self, candidate: Candidate, proof: Proof, job: str, began: float) -> Finding:
-        name = candidate.unit.name
+    def _judge_reload(self, candidate: Candidate, done: Reload) -> Finding:
+        name, proof = candidate.unit.name, done.proof
         if proof.standing is Standing.SERVING:
-            self.channel = candidate.endpoints.control
-            self._remember(candidate, proof.snapshot, time.time())
-            reason = f"{name}: {proof.reason}"
-            return Finding(Outcome.APPLIED, reason, valid=True, in_sync=True, snapshot=proof.snapshot)
-        if proof.standing is Standing.DEAD and self._was_ended_on_purpose(candidate.unit):
-            raise _SupersededError(f"{name} was stopped or restarted while it was being watched")
+            return self._applied(candidate, proof.snapshot, f"{name}: {proof.reason}")
         if proof.standing is Standing.REFUSED and proof.snapshot:
             busy = gate.lease_cleanup_obstacle(proof.snapshot.status)
             if busy:
                 return Finding(Outcome.DEFERRED, busy.reason, retry=True, valid=True)
-        said = redact.cleaned(journal.complaint(name, began) or "", candidate.document.tree)
-        reason = f"{name}: {proof.reason}" + (f"; kea said: {said}" if said else "") + f" (reload job: {job})"
-        outcome = Outcome.FAILED if proof.standing is Standing.REFUSED else Outcome.BROKEN
-        return Finding(outcome, reason, valid=True, snapshot=proof.snapshot)
+        said = redact.cleaned(journal.complaint(name, done.began) or "", candidate.document.tree)
+        reason = f"{name}: {proof.reason}" + (f"; kea said: {said}" if said else "") + f" (reload job: {done.job})"
+        if proof.standing is Standing.REFUSED:
+            return Finding(Outcome.FAILED, reason, valid=True, snapshot=proof.snapshot)
+        return self._bring_back(candidate.unit, reason, candidate.channel, candidate.document)
 
-    def _was_ended_on_purpose(self, old: Unit) -> bool:
-        """Whether somebody stopped or restarted the unit; one that systemd has to start again died of the reload."""
-        for _ in range(_STOP_ROUNDS):
-            unit = self._systemd.unit()
-            if unit is None or unit.active_state == "inactive":
-                return True
-            if unit.is_running and unit.main_pid != old.main_pid:
-                return True
-            if unit.active_state != "deactivating" and unit.sub_state in ("failed", "auto-restart"):
-                return False
-            self._pause(_STOP_PAUSE)
-        return False
+    def _applied(self, candidate: Candidate, running: Snapshot | None, reason: str) -> Finding:
+        changes = self._changes(candidate)
+        self.channel = candidate.endpoints.control
+        self._remember(candidate, running, time.time(), reason)
+        expected = self._judged.expected_hash if self._judged else None
+        if expected and running and running.hash not in (None, expected):
+            logger.warning("%s; it runs %s, the rehearsal ran %s", reason, running.hash, expected)
+        for line in changes:
+            logger.info("%s: %s", self.daemon.name, line)
+        return Finding(Outcome.APPLIED, reason, valid=True, in_sync=True, snapshot=running, changes=changes)
 
-    def _remember(self, candidate: Candidate, running: Snapshot | None, reloaded_at: float | None) -> None:
+    def _changes(self, candidate: Candidate) -> tuple[str, ...]:
+        """What is new against the last known good, for people."""
+        last = self._recovery.last_good(candidate.unit)
+        if last is None:
+            return ()
+        found = lines(diff.changes(last.root, dict(candidate.document.root)), color=False)
+        rest = [f"and {len(found) - _MAX_CHANGES} more"] if len(found) > _MAX_CHANGES else []
+        return tuple(found[:_MAX_CHANGES] + rest)
+
+    def _start(self, candidate: Candidate) -> Finding:
+        """The unit failed to start before; now its file has passed, or the cause went away."""
+        reloading.still_the_same(candidate.document, self.settings)
+        began = time.time()
+        with self._timed(Stage.RECOVER):
+            attempt = self._stand_in.leave(candidate, self.settings)
+        if attempt.worked:
+            unit = self._systemd.unit() or candidate.unit
+            started = replace(candidate, unit=unit)
+            return self._applied(started, attempt.proof.snapshot, f"{unit.name} was started: {attempt.proof.reason}")
+        said = redact.cleaned(journal.complaint(candidate.unit.name, began) or "", candidate.document.tree)
+        why = f"{candidate.unit.name}: {attempt.proof.reason}" + (f"; kea said: {said}" if said else "")
+        last = self._recovery.last_good(candidate.unit)
+        if last and last.revision.meaning == candidate.document.meaning:
+            reason = f"{why}; its file is the last known good, so the cause is elsewhere; it is tried again"
+            return Finding(Outcome.BROKEN, reason, retry=True, valid=True)
+        return self._bring_back(candidate.unit, why, None, candidate.document)
+
+    def _bring_back(self, unit: Unit, why: str, channel: Channel | None, harmful: Document | None = None) -> Finding:
+        with self._timed(Stage.RECOVER):
+            last = self._recovery.last_good(unit)
+            attempts = self._recovery.bring_back(unit, last, channel, self.settings) if last else []
+        done = attempts[-1] if attempts and attempts[-1].worked else None
+        if last and done:
+            self.channel = last.target.endpoints.control
+        # A last known good that hurts is not to blame: something else is wrong.
+        is_to_blame = harmful is not None and (last is None or harmful.meaning != last.revision.meaning)
+        self._remember_hurt(harmful.digest if harmful and is_to_blame else "", done)
+        return standin.told(why, last, attempts)
+
+    def _remember_hurt(self, harmful: str, done: Attempt | None) -> None:
+        """The file that hurt the server, by its digest; brought back, it runs what was remembered since another moment."""
+        self._harmful = harmful or self._harmful
+        if self._remembered is None:
+            return
+        known = replace(self._remembered, harmful=self._harmful)
+        if done and (seen := done.proof.snapshot):
+            known = replace(known, pid=done.pid, hash=seen.hash, committed_at=seen.commit_to)
+        self._remembered = known
+        self._memory.store.save(self.daemon.name, known)
+
+    def _rejected(self, unit: Unit | None, error: ConfigError) -> Finding:
+        """Nothing is loaded; a server that serves nobody is given what it served with before."""
+        if unit and self._recovery.is_deaf(unit):
+            why = f"{error}; {unit.name} runs and serves nobody: its port is closed"
+            return self._bring_back(unit, why, self.channel)
+        outcome = self._short_of(unit, Outcome.REJECTED)
+        return Finding(outcome, f"{error}; {self._holds(unit)}", retry=self._is_away, valid=False)
+
+    def _short_of(self, unit: Unit | None, outcome: Outcome) -> Outcome:
+        """The outcome, unless nobody serves: then that is what counts."""
+        return Outcome.BROKEN if unit and self._is_away and not self._stand_in.is_serving() else outcome
+
+    def _holds(self, unit: Unit | None) -> str:
+        """What goes on although the file is not loaded."""
+        if unit is None or not self._is_away:
+            return UNTOUCHED
+        if self._stand_in.is_serving():
+            return ON_FALLBACK
+        said = standin.complaint(unit, self.daemon, self.config_file(unit))
+        return f"{unit.name} is {unit.state}: {DOWN}{said}"
+
+    def _remember(self, candidate: Candidate, running: Snapshot | None, reloaded_at: float | None, proof: str) -> None:
+        document, argv = candidate.document, candidate.unit.argv
+        self._harmful = ""
         self._remembered = insync.remembered(candidate, running, reloaded_at)
-        self._store.save(self.daemon.name, self._remembered)
+        self._memory.store.save(self.daemon.name, self._remembered)
+        revision = self._memory.history.keep(
+            self.daemon.name,
+            Path(document.path).name,
+            document.tree,
+            meaning=document.meaning,
+            hash=self._remembered.hash,
+            kea_version=_version(argv),
+            proof=proof,
+            at=time.time(),
+        )
+        if revision:
+            self.status = replace(self.status, last_good_at=revision.proven_at)
+
+    def _after(self, unit: Unit | None, finding: Finding) -> Unit | None:
+        """The unit as it is now, where this pass started or stopped something."""
+        try:
+            return self._systemd.unit() if finding.steps else unit
+        except AgentError:
+            return unit
 
     def _conclude(self, unit: Unit | None, finding: Finding, done: Pass) -> None:
-        tried = finding.outcome in (Outcome.APPLIED, Outcome.FAILED, Outcome.BROKEN)
+        tried = finding.outcome in (Outcome.APPLIED, Outcome.FAILED, Outcome.RECOVERED, Outcome.BROKEN)
         path = self.config_file(unit)
         self.status = replace(
-            self.observed(unit),
+            self.observed(unit, self._fallback(unit)),
             config_file=path,
             included_files=keaconf.file_set(path, max_bytes=self.settings.check.max_config_bytes)[1:],
             config_valid=self.status.config_valid if finding.valid is None else finding.valid,
@@ -325,11 +372,21 @@ class Pipeline:
             warnings=() if finding.outcome is Outcome.REJECTED else self._warnings,
         )
 
-    def observed(self, unit: Unit | None) -> DaemonStatus:
-        """The status with the unit as systemd has it now."""
+    def _fallback(self, unit: Unit | None) -> Unit | None:
+        try:
+            return None if unit is None or unit.is_running else self._systemd.fallback()
+        except AgentError:
+            return None
+
+    def observed(self, unit: Unit | None, fallback: Unit | None) -> DaemonStatus:
+        """The status with the units as systemd has them now; the fallback's is only looked at when the unit is down."""
         if unit is None:
-            return replace(self.status, unit=None, unit_state=None, main_pid=None)
-        return replace(self.status, unit=unit.name, unit_state=unit.state, main_pid=unit.main_pid or None)
+            return replace(self.status, unit=None, unit_state=None, main_pid=None, on_fallback=False)
+        is_on_fallback = fallback is not None and fallback.is_running and not unit.is_running
+        pid = fallback.main_pid if fallback and is_on_fallback else unit.main_pid
+        return replace(
+            self.status, unit=unit.name, unit_state=unit.state, main_pid=pid or None, on_fallback=is_on_fallback
+        )
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:
@@ -340,10 +397,6 @@ class Pipeline:
             self._seconds[stage] = time.monotonic() - started
 
 
-def _given_up(error: AgentError) -> Finding:
-    """What an error makes of a pass; all of them come up before Kea is touched."""
-    if isinstance(error, ConfigError):
-        return Finding(Outcome.REJECTED, f"{error}; {UNTOUCHED}", valid=False)
-    if isinstance(error, DeniedError):
-        return Finding(Outcome.FAILED, f"{error}: the agent's polkit rule is missing; {UNTOUCHED}", valid=True)
-    return Finding(Outcome.DEFERRED, f"{error}; {UNTOUCHED}", retry=True)
+def _version(argv: Sequence[str]) -> str | None:
+    found = check.version_of(argv[0]) if argv else None
+    return ".".join(map(str, found)) if found else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from kea_agent import check, lint, redact
 from kea_agent.check import Verdict
@@ -20,12 +21,22 @@ _SILENT = Verdict("rules", None, 0.0)
 
 
 def judge(
-    daemon: Daemon, document: Document, argv: Sequence[str], environment: Mapping[str, str], settings: CheckSettings
+    daemon: Daemon,
+    document: Document,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    settings: CheckSettings,
+    previous: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """What the rules say of a file, for the Kea that is installed and the unit (argv, environment) that is to run it."""
+    """What the rules say of a file, for the Kea that is installed and the unit (argv, environment) that is to run it.
+
+    `previous` is the tree that was last proven to run.
+    """
     if settings.rules == "off":
         return _SILENT
-    setup = lint.Setup(check.version_of(argv[0]), settings.disable, environment=environment, argv=argv)
+    setup = lint.Setup(
+        check.version_of(argv[0]), settings.disable, previous=previous, environment=environment, argv=argv
+    )
     verdict = _asked(daemon, document, setup)
     if settings.rules == "tell" and verdict.problem:
         return replace(verdict, problem=None, warnings=(str(verdict.problem), *verdict.warnings))

@@ -21,6 +21,7 @@ from kea_agent.settings_kinds import (
     Kind,
     absolute_path,
     addresses,
+    count,
     keys,
     one_of,
     path_or_none,
@@ -93,6 +94,14 @@ class CheckSettings:
         "Whether a rule of severity error rejects a file, is only told, or no rule is asked.",
     )
     disable: tuple[str, ...] = _setting((), rule_ids(), "The rules that are not asked.")
+    rehearsal: str = _setting(
+        "prefer",
+        one_of("prefer", "require", "off"),
+        "Whether a file that could not be rehearsed goes on, is rejected, or no file is rehearsed.",
+    )
+    rehearsal_seconds: float = _setting(
+        60.0, seconds(1, 600), "How long the daemon may take in a rehearsal until it serves."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +175,18 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HistorySettings:
+    """[history]: the configurations that were proven to run."""
+
+    revisions: int = _setting(50, count(1, 10000), "How many configurations of each daemon are kept.")
+    max_bytes: int = _setting(
+        268435456,
+        size(1048576, 1099511627776),
+        "How much of the disk those of each daemon may take; the newest is always kept.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DaemonSettings:
     """[daemon.NAME]: only where the packages' own names are not used; None is "look for it"."""
 
@@ -184,6 +205,7 @@ _TABLES: dict[str, type[Any]] = {
     "control": ControlSettings,
     "web": WebSettings,
     "metrics": MetricsSettings,
+    "history": HistorySettings,
 }
 _DAEMON_TABLES = {f"daemon.{name}": DaemonSettings for name in _NAMES}
 
@@ -202,6 +224,7 @@ class Settings:
     control: ControlSettings = ControlSettings()
     web: WebSettings = WebSettings()
     metrics: MetricsSettings = MetricsSettings()
+    history: HistorySettings = HistorySettings()
     daemon: Mapping[str, DaemonSettings] = field(
         default_factory=lambda: MappingProxyType({name: DaemonSettings() for name in _NAMES})
     )

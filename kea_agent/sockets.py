@@ -7,6 +7,7 @@ Open to every user; /proc/PID/net is the process's own network namespace, so a K
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +69,15 @@ def _endpoint(text: str) -> tuple[str, int]:
 def _packet(net: Path, uid: str) -> frozenset[str]:
     # Columns: sk RefCnt Type Proto Iface R Rmem User Inode; Iface is the interface's index.
     names = {row[0]: row[1] for row in _interface_indexes(net)}
-    return frozenset(names.get(row[4], row[4]) for row in _rows(net / "packet") if row[7] == uid)
+    return frozenset(names.get(row[4]) or _name(row[4]) for row in _rows(net / "packet") if row[7] == uid)
+
+
+def _name(index: str) -> str:
+    """Of an interface that is down, which speaks nothing: as it is called in our own network namespace."""
+    try:
+        return socket.if_indextoname(int(index))
+    except OSError:
+        return index
 
 
 def _interface_indexes(net: Path) -> list[list[str]]:

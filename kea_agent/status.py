@@ -13,7 +13,7 @@ from typing import Any
 from kea_agent.errors import AgentError
 from kea_agent.files import write_atomically
 from kea_agent.outcome import DaemonStatus, Outcome, Pass
-from kea_agent.phrases import GOOD, MEANING, ago, is_down, iso
+from kea_agent.phrases import GOOD, MEANING, ON_FALLBACK, ago, is_down, iso
 
 Document = dict[str, Any]
 Live = Mapping[str, Mapping[str, object]]
@@ -39,8 +39,11 @@ def to_json(
     generated_at   when this document was made
     daemons        by name (dhcp4, dhcp6, ddns, ctrl-agent), each with every field of `DaemonStatus` but its name:
         unit, unit_state, main_pid, config_file, included_files (a list), config_valid, config_in_sync,
-        reload_successful, reloaded_at, running_hash, retry_at, warnings (a list of sentences), and
-        last       the last pass: outcome, reason, at, seconds (by stage); null before the first
+        reload_successful, reloaded_at, running_hash, retry_at, warnings (a list of sentences), on_fallback (the
+        fallback unit serves in the unit's place), last_good_at (when the last known good was proven), and
+        last       the last pass: outcome, reason, at, seconds (by stage), rehearsal (`passed`, `refused`,
+                   `not rehearsed: why`, null where none was wanted), steps (what was done to bring the server back:
+                   step, worked), changes (what was applied, a line each); null before the first
 
     Times are Unix seconds, and each has beside it, under its name with `_iso`, the same as ISO 8601 in UTC. null is
     "not known". There are no secrets in it: the file may be read by everyone.
@@ -64,12 +67,22 @@ def _daemon(status: DaemonStatus) -> Document:
         "last": None if status.last is None else _pass(status.last),
         **_time("retry_at", status.retry_at),
         "warnings": list(status.warnings),
+        "on_fallback": status.on_fallback,
+        **_time("last_good_at", status.last_good_at),
     }
 
 
 def _pass(done: Pass) -> Document:
     seconds = {stage.value: spent for stage, spent in done.seconds.items()}
-    return {"outcome": done.outcome.value, "reason": done.reason, **_time("at", done.at), "seconds": seconds}
+    return {
+        "outcome": done.outcome.value,
+        "reason": done.reason,
+        **_time("at", done.at),
+        "seconds": seconds,
+        "rehearsal": done.rehearsal,
+        "steps": [{"step": step.value, "worked": worked} for step, worked in done.steps],
+        "changes": list(done.changes),
+    }
 
 
 def _time(name: str, value: float | None) -> Document:
@@ -185,23 +198,35 @@ def _block(
         return
     yield f"{paint(_clean(name), _BOLD)}: {_headline(outcome, last, now, paint)}"
     rows = (
-        ("server", "does not run" if down else MEANING.get(outcome, "")),
+        ("server", _server(daemon, outcome, is_down=down)),
         ("unit", _unit(daemon, live)),
         ("file", _file(daemon)),
         ("reason", _clean(last.get("reason"))),
         ("rules", _rules(name, daemon)),
+        ("rehearsal", _clean(last.get("rehearsal"))),
+        ("changes", _changes(last)),
         ("reload", _reload(daemon, now)),
+        ("last good", _last_good(daemon, now)),
         ("next", upcoming),
     )
     for label, value in rows:
         if value:
             lines = _wrapped(label, value)
-            yield paint(lines, _RED) if label == "server" and (down or outcome == Outcome.BROKEN) else lines
+            is_bad = down or outcome == Outcome.BROKEN or daemon.get("on_fallback") is True
+            yield paint(lines, _RED) if label == "server" and is_bad else lines
+
+
+def _server(daemon: Mapping[str, Any], outcome: str, *, is_down: bool) -> str:
+    if daemon.get("on_fallback") is True:
+        return ON_FALLBACK
+    return "does not run" if is_down else MEANING.get(outcome, "")
 
 
 def _wrapped(label: str, value: str) -> str:
-    indent = " " * 10
-    return textwrap.fill(value, WIDTH, initial_indent=f"  {label:<8}", subsequent_indent=indent, break_on_hyphens=False)
+    indent = " " * 13
+    return textwrap.fill(
+        value, WIDTH, initial_indent=f"  {label:<11}", subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def _headline(outcome: str, last: Mapping[str, Any], now: float, paint: _Paint) -> str:
@@ -246,9 +271,23 @@ def _reload(daemon: Mapping[str, Any], now: float) -> str:
     return _claim(daemon.get("reload_successful"), good, f"the last one failed, {good}", "")
 
 
+def _changes(last: Mapping[str, Any]) -> str:
+    """How many, and the first: `kea-agent history` has all of them."""
+    changes = last.get("changes")
+    if not isinstance(changes, list) or not changes:
+        return ""
+    more = f" (+{len(changes) - 1} more)" if len(changes) > 1 else ""
+    return f"{_clean(changes[0])}{more}"
+
+
+def _last_good(daemon: Mapping[str, Any], now: float) -> str:
+    at = _number(daemon.get("last_good_at"))
+    return f"proven {ago(at, now)}" if at is not None else ""
+
+
 def _next(daemon: Mapping[str, Any], now: float) -> str:
     retry, outcome = _number(daemon.get("retry_at")), _clean(_mapping(daemon.get("last")).get("outcome"))
-    if retry is not None and outcome == Outcome.DEFERRED:
+    if retry is not None and outcome not in GOOD:
         return f"tried again {ago(retry, now) if retry > now else 'any moment'} ({iso(retry)})"
     if outcome in _MEND:
         return "mend the file and save it; the agent sees that"

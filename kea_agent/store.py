@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """What the agent remembers of each daemon across its own restarts: the last configuration proven to run.
 
-(The configurations themselves, history and rollback come with the last known good.)
+The configurations themselves are in `history`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Remembered:
     """The last file proven to run. `digest` and `meaning` are keaconf's, `hash` Kea's own (2.4 and later).
 
     `pid` is the process that ran it. `changed_at`, `committed_at` and `reloaded_at` are Unix times: of the last change of the files,
-    of the server's commit, and of the agent's last success.
+    of the server's commit, and of the agent's last success. `harmful` is the digest of a file that passed every check
+    after that and hurt the server.
     """
 
     digest: str
@@ -32,6 +33,7 @@ class Remembered:
     committed_at: float
     reloaded_at: float | None = None
     changed_at: float | None = None
+    harmful: str = ""
 
 
 class Store:
@@ -64,7 +66,12 @@ class Store:
 
 def _checked(fields: dict[str, Any]) -> Remembered:
     remembered = Remembered(**fields)
-    texts = (remembered.digest, remembered.meaning, "" if remembered.hash is None else remembered.hash)
+    texts = (
+        remembered.digest,
+        remembered.meaning,
+        remembered.harmful,
+        "" if remembered.hash is None else remembered.hash,
+    )
     times = (remembered.committed_at, remembered.reloaded_at or 0, remembered.changed_at or 0)
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(time, (int, float)) for time in times):
         raise TypeError("wrong types")

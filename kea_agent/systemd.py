@@ -132,6 +132,14 @@ class Systemd:
         path = self.from_thread(lambda bus: units.signal_reload(bus, unit))
         if path is None:
             return "signalled"
+        return asyncio.run_coroutine_threadsafe(self._job(path, unit.path, timeout), self._loop).result()
+
+    def restart_from_thread(self, name: str, timeout: float) -> str:
+        """Stop a unit if it runs, start it, and wait (seconds); the job's result, `done` if all went well.
+
+        A unit that conflicts with it is stopped first. Raises BusError, DeniedError where polkit refuses.
+        """
+        path, unit = self.from_thread(lambda bus: (bus.job("RestartUnit", name), bus.load_unit(name)))
         return asyncio.run_coroutine_threadsafe(self._job(path, unit, timeout), self._loop).result()
 
     def discover(self, daemon: Daemon, configured: str | None) -> units.Unit | None:
@@ -145,7 +153,19 @@ class Systemd:
 
         return self.call(find)
 
-    async def _job(self, path: str, unit: units.Unit, timeout: float) -> str:
+    def find(self, name: str) -> units.Unit | None:
+        """A unit that does something or failed, and be told of its changes; None for one at rest, or that is not there."""
+
+        def find(bus: Bus) -> units.Unit | None:
+            path = bus.loaded_unit(name)
+            if path is None:
+                return None
+            bus.watch_unit(name, path)
+            return units.read(bus, path)
+
+        return self.call(find)
+
+    async def _job(self, path: str, unit: str, timeout: float) -> str:
         deadline = self._loop.time() + timeout
         while path not in self._results and self._loop.time() < deadline:
             self._arrived.clear()
@@ -157,9 +177,9 @@ class Systemd:
                     return "unknown"
         return self._results.pop(path, "timeout")
 
-    def _has_job(self, unit: units.Unit) -> bool:
+    def _has_job(self, unit: str) -> bool:
         try:
-            return bool(self.call(lambda bus: bus.get(unit.path, "Unit", "Job", "(uo)"))[0])
+            return bool(self.call(lambda bus: bus.get(unit, "Unit", "Job", "(uo)"))[0])
         except BusError:
             return False
 
@@ -170,7 +190,8 @@ class Systemd:
             self._results = dict(list(self._results.items())[-64:]) | finished
             self._arrived.set()
         if changed := bus.take_changed_units():
-            self._on_change(changed)
+            # Not from here: whoever hears of it asks systemd in his turn.
+            self._loop.call_soon(self._on_change, changed)
 
     def _check_alive(self, bus: Bus) -> None:
         try:

@@ -16,21 +16,22 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from kea_agent import check, gate, ha, keaconf, proc, rulebook, settings
+from kea_agent import gate, keaconf, proc, settings, verify
 from kea_agent.daemons import DAEMONS, Daemon, option
 from kea_agent.endpoints import wanted
 from kea_agent.errors import ConfigError, SettingsError
+from kea_agent.history import History
+from kea_agent.judging import Judge, Setup
 from kea_agent.settings import CheckSettings
 from kea_agent.verify import Limits, Prover, Standing, Target, before
 
 SETTINGS = Path("/etc/kea-agent")
 
 _LIMITS = Limits(ha=0)
-UNPROVEN = "with neither control socket nor port nothing proves that it did"
 _START_TIMEOUT = 30.0
-_DEATH = 1.0  # a Kea that does not survive a reload is gone sooner
 
 
 class RefusedError(Exception):
@@ -40,7 +41,7 @@ class RefusedError(Exception):
 def main(argv: Sequence[str]) -> int:
     """Reload one daemon; 0 only when it is proven to serve its file."""
     try:
-        said = reload(int(argv[0]))
+        said = reload(int(argv[0]), rehearsed=True)
     except (RefusedError, OSError) as error:
         print(f"<3>{error}", file=sys.stderr)
         return 1
@@ -48,32 +49,26 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def reload(pid: int) -> str:
-    """Check, signal and prove; returns what is proven, raises RefusedError otherwise."""
+def reload(pid: int, *, rehearsed: bool = False) -> str:
+    """Check, signal and prove; returns what is proven, raises RefusedError otherwise.
+
+    Only what a unit runs can be rehearsed: the sandbox is made like the unit.
+    """
     argv = proc.command_line(pid)
     daemon = _daemon(argv)
     config_file = option(argv, "-c") or daemon.config_path
-    document = _checked(daemon, config_file, argv)
+    document = _checked(daemon, config_file, argv, rehearsed=rehearsed)
     if waiting := gate.starting_obstacle(pid, _START_TIMEOUT, time.sleep):
         raise RefusedError(f"{config_file}: not reloaded: {waiting.reason}")
     endpoints = wanted(daemon, document.root, argv, os.environ)
     was = before(endpoints, endpoints.control, pid, _LIMITS.command, time.sleep)
     os.kill(pid, signal.SIGHUP)
-    if not endpoints.is_anything:
-        return _signalled(pid, daemon, config_file)
-    target = Target(pid, endpoints, ha.is_configured(document.root))
+    target = Target.of(pid, endpoints, document.root)
     proof = Prover(target, was, _LIMITS, lambda: pid if proc.is_alive(pid) else 0).prove()
     if proof.standing is not Standing.SERVING:
         raise RefusedError(f"{config_file}: reload of {daemon.binary}: {proof.reason}")
-    return f"{config_file}: {daemon.binary} was reloaded: {proof.reason}"
-
-
-def _signalled(pid: int, daemon: Daemon, config_file: str) -> str:
-    """All that can be said of a server that opens nothing: that the reload did not kill it."""
-    time.sleep(_DEATH)
-    if not proc.is_alive(pid):
-        raise RefusedError(f"{config_file}: reload of {daemon.binary}: process {pid} is gone")
-    return f"{config_file}: {daemon.binary} was told to reload; {UNPROVEN}"
+    words = "was told to reload; " if proof.reason == verify.UNPROVEN else "was reloaded: "
+    return f"{config_file}: {daemon.binary} {words}{proof.reason}"
 
 
 def _daemon(argv: Sequence[str]) -> Daemon:
@@ -84,16 +79,16 @@ def _daemon(argv: Sequence[str]) -> Daemon:
     return found
 
 
-def _checked(daemon: Daemon, config_file: str, argv: Sequence[str]) -> keaconf.Document:
+def _checked(daemon: Daemon, config_file: str, argv: Sequence[str], *, rehearsed: bool) -> keaconf.Document:
     try:
         document = keaconf.read(config_file, daemon.root_key)
     except ConfigError as error:
         raise RefusedError(f"not reloaded, still serving the old file: {error}") from error
-    verdict = rulebook.judge(daemon, document, argv, os.environ, _settings())
-    if not verdict.problem:
-        verdict = rulebook.without_secrets(check.with_kea(argv, os.environ, config_file, check.Limits()), document)
-    if verdict.problem or verdict.could_not:
-        raise RefusedError(f"not reloaded, still serving the old file: {verdict.problem or verdict.could_not}")
+    wishes = _settings()
+    wishes = wishes if rehearsed else replace(wishes, rehearsal="off")
+    judgement = Judge(daemon, History()).judge(document, Setup(argv, os.environ), wishes)
+    if judgement.problem or judgement.could_not:
+        raise RefusedError(f"not reloaded, still serving the old file: {judgement.problem or judgement.could_not}")
     return document
 
 

@@ -40,6 +40,12 @@ class Unit:
     can_reload: bool
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    # systemd's word for how it ended last: `success`, `exit-code`, `signal`, `start-limit-hit` (257 and before keep the
+    # word of the failure before that), ...
+    result: str = ""
+    unit_file_state: str = ""
+    user: str = ""
+    started_at: float = 0.0  # Unix time of the last start of its main process
 
     @property
     def config_file(self) -> str | None:
@@ -50,6 +56,12 @@ class Unit:
     def is_running(self) -> bool:
         """Whether there is a main process to speak to."""
         return self.main_pid > 0 and self.active_state in ("active", "reloading")
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is down against its will; systemd may be about to start it again."""
+        is_down = self.active_state == "failed" or self.sub_state.startswith("auto-restart")
+        return is_down and self.load_state == "loaded"
 
     @property
     def state(self) -> str:
@@ -86,6 +98,10 @@ def read(bus: SystemBus, path: str) -> Unit:
         can_reload=bool(bus.get(path, "Unit", "CanReload", "b")),
         argv=_argv(bus, path, environment) if is_loaded else (),
         environment=environment,
+        result=bus.get(path, "Service", "Result", "s"),
+        unit_file_state=bus.get(path, "Unit", "UnitFileState", "s"),
+        user=bus.get(path, "Service", "User", "s"),
+        started_at=bus.get(path, "Service", "ExecMainStartTimestamp", "t") / 1e6,
     )
 
 

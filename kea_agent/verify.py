@@ -12,21 +12,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from kea_agent import ha
-from kea_agent.control import Channel, ask
+from kea_agent.control import AbsentError, Channel, ask
 from kea_agent.endpoints import Endpoints
 from kea_agent.errors import ControlError
-from kea_agent.sockets import Sockets
+from kea_agent.sockets import Sockets, sockets
 
 # Answers without a new commit for this long after the signal mean that there will be none.
 _REFUSED_AFTER = 2.0
+# A server that reloads is silent; one that answered before, and on whose channel nobody listens this long, has lost it.
+_GONE_AFTER = 4.0
+# A Kea that does not survive a reload is gone sooner.
+_DEATH = 1.0
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.25
+
+
+# What is said of a server that has nothing open by which it could be judged.
+UNPROVEN = "with neither control socket nor port nothing proves that it did"
 
 
 class Standing(StrEnum):
@@ -77,6 +85,12 @@ class Target:
     pid: int
     endpoints: Endpoints
     wants_ha: bool = False
+    listeners: tuple[ha.Listener, ...] = ()
+
+    @classmethod
+    def of(cls, pid: int, endpoints: Endpoints, root: Mapping[str, Any]) -> Self:
+        """A process that is to serve a configuration (the map under its root key)."""
+        return cls(pid, endpoints, ha.is_configured(root), ha.listeners(root))
 
 
 @dataclass(frozen=True)
@@ -143,6 +157,11 @@ def before(
     return Before(time.time(), seen, endpoints.sockets(pid))
 
 
+def before_start(began: float) -> Before:
+    """Nothing was there before a start that began then (Unix time): whatever its process commits is new."""
+    return Before(math.floor(began), None, Sockets({}, {}, frozenset(), {}))
+
+
 def took(before: Before, now: Snapshot) -> bool:
     """Whether a commit after the signal is proven."""
     old = before.snapshot
@@ -166,19 +185,23 @@ class Prover:
     pause: Callable[[float], object] = time.sleep
 
     def prove(self) -> Proof:
-        """Take the steps in order; the first that fails is the finding."""
-        proof = self._taken()
-        if proof.standing is Standing.SERVING:
-            proof = self._listening()
-        if proof.standing is Standing.SERVING and self.target.wants_ha and self.limits.ha:
-            proof = self._back()
+        """Take, listen, back: the first of these that fails is the finding."""
+        proof = self._seen() if self.target.endpoints.is_anything else self._survived()
         if self.main_pid() != self.target.pid:
             # What was seen then says nothing: a successor answers on the same socket.
             return Proof(Standing.DEAD, f"its main process {self.target.pid} is gone")
         return proof
 
+    def _seen(self) -> Proof:
+        proof = self._taken()
+        if proof.standing is Standing.SERVING:
+            proof = self._listening()
+        if proof.standing is Standing.SERVING and self.target.wants_ha and self.limits.ha:
+            proof = self._back()
+        return proof
+
     def _taken(self) -> Proof:
-        silence = ""
+        silence: ControlError | None = None
         for _ in self._until(time.monotonic() + self.limits.answer):
             asked = time.time()
             seen, silence = self._look()
@@ -186,13 +209,21 @@ class Prover:
                 return Proof(Standing.SERVING, "it runs the new configuration", seen)
             if seen and self._will_not_take(seen, asked):
                 return self._refused(seen)
-        return self._unproven(silence)
+            if silence and self._lost_its_channel(asked, silence):
+                break
+        return self._unproven(str(silence or ""))
+
+    def _survived(self) -> Proof:
+        """All that can be said of a server that opens nothing: that the reload did not kill it."""
+        for _ in self._until(time.monotonic() + _DEATH):
+            pass
+        return Proof(Standing.SERVING, UNPROVEN)
 
     def _listening(self) -> Proof:
         missing: list[str] = []
         for _ in self._until(time.monotonic() + self.limits.sockets):
             seen, silence = self._look()
-            missing = gaps(self.target, seen) + ([silence] if silence else []) + self._newly_disabled(seen)
+            missing = gaps(self.target, seen) + ([str(silence)] if silence else []) + self._newly_disabled(seen)
             missing += self._not_anew()
             if not missing:
                 return Proof(Standing.SERVING, "it serves the new configuration", seen)
@@ -215,14 +246,19 @@ class Prover:
             )
         return Proof(Standing.DEAF, f"HA is {states} after {self.limits.ha:g} s and serves nobody", seen)
 
-    def _look(self) -> tuple[Snapshot | None, str]:
+    def _look(self) -> tuple[Snapshot | None, ControlError | None]:
         """The server's own word, or why there is none; a server without a control socket is not blamed for it."""
         if self.target.endpoints.control is None:
-            return None, ""
+            return None, None
         try:
-            return snapshot(self.target.endpoints.control, self.limits.command), ""
+            return snapshot(self.target.endpoints.control, self.limits.command), None
         except ControlError as error:
-            return None, str(error)
+            return None, error
+
+    def _lost_its_channel(self, now: float, silence: ControlError) -> bool:
+        # On a TCP port somebody else may be, who says anything or nothing.
+        is_gone = isinstance(silence, AbsentError) or self.target.endpoints.tcp is not None
+        return is_gone and self.before.snapshot is not None and now - self.before.signalled > _GONE_AFTER
 
     def _has_taken(self, seen: Snapshot | None) -> bool:
         if seen is None:
@@ -248,6 +284,9 @@ class Prover:
     def _refused(self, seen: Snapshot) -> Proof:
         if lost := self._lost():
             return Proof(Standing.DEAF, f"it did not take the file and lost its sockets: {lost}", seen)
+        endpoints = self.target.endpoints
+        if endpoints.wants_port and endpoints.is_closed(endpoints.sockets(self.target.pid)):
+            return Proof(Standing.DEAF, f"it did not take the file, and its port {endpoints.port} is closed", seen)
         return Proof(Standing.REFUSED, "it did not take the file and still serves the old one", seen)
 
     def _not_anew(self) -> list[str]:
@@ -317,4 +356,18 @@ def gaps(target: Target, seen: Snapshot | None) -> list[str]:
         found += seen.socket_errors
         if target.wants_ha and not ha.relationships(seen.status):
             found.append("HA is configured but not running")
+        found += _deaf_to_partner(target, seen)
     return found
+
+
+def _deaf_to_partner(target: Target, seen: Snapshot) -> list[str]:
+    """HA listeners that are not open: Kea takes a file although it cannot open one (2.2.0 to 3.0.4)."""
+    # The hash came with 2.4, and the listener as a default shortly before.
+    wanted = [each.address for each in target.listeners if each.is_explicit or seen.hash]
+    opened = sockets(target.pid, tcp=True).tcp if wanted else {}
+    anywhere = {port for host, port in opened if host in ("0.0.0.0", "::")}  # noqa: S104 - compared with
+    return [
+        f"the HA listener {host}:{port} is not open"
+        for host, port in wanted
+        if (host, port) not in opened and port not in anywhere
+    ]

@@ -28,7 +28,9 @@ _LEVELS = {
     Outcome.BROKEN: logging.CRITICAL,
 }
 # What is told and counted once for the same bytes and the same reason.
-_QUIET = {Outcome.UNCHANGED, Outcome.REJECTED, Outcome.DEFERRED}
+_QUIET = {Outcome.UNCHANGED, Outcome.REJECTED, Outcome.DEFERRED, Outcome.BROKEN}
+# Seconds between two looks at a server that does not start, at most.
+_LONGEST_PAUSE = 60.0
 
 _Asked = tuple[Urge, "asyncio.Future[Pass]"]
 
@@ -46,6 +48,7 @@ class Worker:
         self._asked: list[_Asked] = []
         self._retry_at: float | None = None
         self._deferred_since: float | None = None
+        self._pause = 0.0
         self._seen = ""
         self._noticed: str | None = None
         self._last: Pass | None = None
@@ -141,11 +144,11 @@ class Worker:
             logger.debug("%s: the same bytes again", self.name)
             return None, False
         if not is_same_file:
-            self._deferred_since = None
+            self._deferred_since, self._pause = None, 0.0
         urge = max((urge for urge, _ in asked), default=Urge.IF_NEEDED)
         done, is_to_be_retried = await asyncio.to_thread(self.pipeline.run, settled=settled, urge=urge)
         is_news = not (is_same_file and self._is_repetition(done))
-        self._plan_retry(is_to_be_retried)
+        self._plan_retry(done, is_to_be_retried)
         self._last = done
         self._tell(done, is_news)
         # What was written while the pass ran may have been read before or after: look at it by itself.
@@ -158,7 +161,11 @@ class Worker:
             last is not None and done.outcome in _QUIET and (last.outcome, last.reason) == (done.outcome, done.reason)
         )
 
-    def _plan_retry(self, is_to_be_retried: bool) -> None:
+    def _plan_retry(self, done: Pass, is_to_be_retried: bool) -> None:
+        if is_to_be_retried and (done.outcome is not Outcome.DEFERRED or self.pipeline.status.on_fallback):
+            self._retry_in(self._longer_pause())
+            return
+        self._pause = 0.0
         gate = self.pipeline.settings.gate
         now = self._loop.time()
         self._deferred_since = (self._deferred_since or now) if is_to_be_retried else None
@@ -172,8 +179,16 @@ class Worker:
                 self.name,
             )
             return
-        self._retry_at = now + gate.retry_seconds
-        at = (self.pipeline.status.last.at if self.pipeline.status.last else 0.0) + gate.retry_seconds
+        self._retry_in(gate.retry_seconds)
+
+    def _longer_pause(self) -> float:
+        """A server that is down, or on its fallback, is never given up: the pauses grow to a minute, and stay there."""
+        self._pause = min(max(self._pause * 2, self.pipeline.settings.gate.retry_seconds), _LONGEST_PAUSE)
+        return self._pause
+
+    def _retry_in(self, seconds: float) -> None:
+        self._retry_at = self._loop.time() + seconds
+        at = (self.pipeline.status.last.at if self.pipeline.status.last else 0.0) + seconds
         self.pipeline.status = replace(self.pipeline.status, retry_at=at)
 
     def _tell(self, done: Pass, is_news: bool) -> None:

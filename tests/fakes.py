@@ -67,7 +67,8 @@ class FakeKea:
     """A Kea daemon's control channel in a thread: one command a connection, one connection after the other.
 
     Change `hash`, `status`, `config` and `manner` at any time; `commit` is what a successful reload does. `manners` are
-    for single commands. `statistics` are by name, a value stands for one sample; `unsent_updates` by server's name.
+    for single commands. `statistics` are by name, a value stands for one sample; `rows` are what libdhcp_stat_cmds.so
+    tells, the names of its columns first; `unsent_updates` by server's name.
     `on_ask` is called with each command before it is answered. `asked` are the commands that came.
     """
 
@@ -86,6 +87,7 @@ class FakeKea:
         self.manner: Manner = whole
         self.manners: dict[str, Manner] = {}
         self.statistics: dict[str, Any] = {}
+        self.rows: list[list[Any]] = []
         self.unsent_updates: dict[str | None, int] = {}
         self.on_ask: Callable[[str], object] = lambda _: None
         self.asked: list[str] = []
@@ -175,10 +177,24 @@ class FakeKea:
         if command == "config-get":
             own_hash = {"hash": self.hash} if self.version >= (2, 4, 0) else {}
             return {"result": 0, "arguments": {**self.config, **own_hash}}
+        if command == "config-set":
+            self.config = request["arguments"]
+            self.commit()
+            return {"result": 0, "text": "Configuration applied successfully."}
         if command == "version-get":
             return {"result": 0, "text": ".".join(map(str, self.version)), "arguments": {"extended": "all of it"}}
         if command == "statistic-get-all":
             return {"arguments": {name: samples(value) for name, value in self.statistics.items()}, "result": 0}
+        if command == "statistic-global-get-all" and self.version >= (3, 1, 2):
+            own = {name: value for name, value in self.statistics.items() if not name.startswith("subnet")}
+            return {"arguments": {name: samples(value) for name, value in own.items()}, "result": 0}
+        if command == "statistic-get":
+            asked = request["arguments"]["name"]
+            found = {asked: samples(self.statistics[asked])} if asked in self.statistics else {}
+            return {"arguments": found, "result": 0}
+        if command in ("stat-lease4-get", "stat-lease6-get") and self.rows:
+            columns, *rows = self.rows
+            return {"arguments": {"result-set": {"columns": columns, "rows": rows}}, "result": 0}
         name = request.get("arguments", {}).get("server-name")
         if command == "ha-heartbeat" and name in self.unsent_updates:
             return {"result": 0, "arguments": {"unsent-update-count": self.unsent_updates[name]}}
@@ -221,7 +237,11 @@ _SIGNATURES = {
     "Unit.ActiveState": "s",
     "Unit.SubState": "s",
     "Unit.CanReload": "b",
+    "Unit.UnitFileState": "s",
     "Service.MainPID": "u",
+    "Service.Result": "s",
+    "Service.ExecMainStartTimestamp": "t",
+    "Service.User": "s",
     "Service.ExecStart": "a(sasbttttuii)",
     "Service.Environment": "as",
     "Service.EnvironmentFiles": "a(sb)",
@@ -258,11 +278,16 @@ class FakeBus:
         """An unknown name has a path too."""
         return f"/org/freedesktop/systemd1/unit/{self.aliases.get(name, name)}"
 
+    def loaded_unit(self, name: str) -> str | None:
+        """One that is there is in memory."""
+        path = self.load_unit(name)
+        return None if self.get(path, "Unit", "LoadState", "s") == "not-found" else path
+
     def get(self, path: str, interface: str, name: str, signature: str) -> Any:
         """What systemd answers for this property; an unknown unit is `not-found`."""
         key, unit = f"{interface}.{name}", path.rpartition("/")[2]
         assert signature == _SIGNATURES[key]
-        nothing: dict[str, Any] = {"s": "", "b": False, "u": 0}
+        nothing: dict[str, Any] = {"s": "", "b": False, "u": 0, "t": 0}
         known = self.units.get(unit, {"Unit.LoadState": "not-found", "Unit.ActiveState": "inactive"})
         return {"Unit.Id": unit, **known}.get(key, nothing.get(signature, []))
 
@@ -271,6 +296,13 @@ class FakeBus:
         if self.reload_error is not None:
             raise self.reload_error
         self.done.append(("reload", name))
+        return f"/org/freedesktop/systemd1/job/{len(self.done)}"
+
+    def job(self, method: str, name: str) -> str:
+        """Queue a job, or fail as told by `reload_error`."""
+        if self.reload_error is not None:
+            raise self.reload_error
+        self.done.append((method, name))
         return f"/org/freedesktop/systemd1/job/{len(self.done)}"
 
     def kill_main(self, name: str, signal_number: int) -> None:

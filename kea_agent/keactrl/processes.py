@@ -70,13 +70,13 @@ def send(pid: int, name: str, number: signal.Signals) -> None:
 
 def reload(pid: int) -> None:
     """Check the daemon's file, signal it, and prove that it serves the file; raises FailedError."""
-    from kea_agent import unit_reload  # noqa: PLC0415 - the other commands do without the checks
+    from kea_agent import unit_reload, verify  # noqa: PLC0415 - the other commands do without the checks
 
     try:
         said = unit_reload.reload(pid)
     except (unit_reload.RefusedError, OSError) as error:
         raise FailedError(str(error)) from error
-    if said.endswith(unit_reload.UNPROVEN):
+    if said.endswith(verify.UNPROVEN):
         say.aside(said)
 
 

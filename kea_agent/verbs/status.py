@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from kea_agent import status, units
 from kea_agent.daemons import DAEMONS
@@ -34,8 +35,13 @@ def worst(document: status.Document | None) -> ExitCode:
     """The exit code for a status document."""
     if document is None:
         return ExitCode.NOT_DONE
-    lasts = [daemon["last"] for daemon in document["daemons"].values() if daemon["unit"] and daemon["last"]]
-    return max((Outcome(last["outcome"]).exit_code for last in lasts), default=ExitCode.OK)
+    looked_at = [daemon for daemon in document["daemons"].values() if daemon["unit"] and daemon["last"]]
+    return max((_deserved(daemon) for daemon in looked_at), default=ExitCode.OK)
+
+
+def _deserved(daemon: dict[str, Any]) -> ExitCode:
+    """A server on its fallback wants a person, whatever became of the file since."""
+    return ExitCode.BROKEN if daemon.get("on_fallback") else Outcome(daemon["last"]["outcome"]).exit_code
 
 
 def _live() -> dict[str, dict[str, object]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from kea_agent.outcome import DaemonStatus, Outcome
-from kea_agent.phrases import GOOD, MEANING, ago, is_down, iso
+from kea_agent.phrases import GOOD, MEANING, ON_FALLBACK, ago, is_down, iso
 
 # The page may use its own style sheet and nothing else, and nobody may frame it.
 CONTENT_SECURITY_POLICY = (
@@ -97,7 +97,7 @@ def _absence(status: DaemonStatus) -> str:
 
 def _tone(status: DaemonStatus) -> str:
     outcome = status.last and status.last.outcome
-    if str(status.unit_state).startswith("failed") or outcome is Outcome.BROKEN:
+    if status.on_fallback or str(status.unit_state).startswith("failed") or outcome is Outcome.BROKEN:
         return "bad"
     if is_down(status.unit_state) or outcome is None:
         return "idle"
@@ -105,12 +105,16 @@ def _tone(status: DaemonStatus) -> str:
 
 
 def _word(status: DaemonStatus) -> str:
+    if status.on_fallback:
+        return "on its fallback"
     if is_down(status.unit_state):
         return "does not run"
     return status.last.outcome.value if status.last else "no news"
 
 
 def _meaning(status: DaemonStatus) -> str:
+    if status.on_fallback:
+        return f"The server {ON_FALLBACK}."
     if is_down(status.unit_state):
         return "The server does not run."
     return f"The server {MEANING[status.last.outcome]}." if status.last else "Nothing was done yet."
@@ -130,12 +134,14 @@ def _card(status: DaemonStatus, now: float) -> str:
 def _rows(status: DaemonStatus, now: float) -> Iterator[tuple[str, str]]:
     """Label and value, the value as HTML; what is not known has no row, except where its absence says something."""
     if status.last is not None:
-        if is_down(status.unit_state):  # else the outcome is the word beside the name
+        if status.on_fallback or is_down(status.unit_state):  # else the outcome is the word beside the name
             yield "Outcome", _text(status.last.outcome.value)
         yield "Reason", _text(status.last.reason)
         yield "When", _when(status.last.at, now)
-        is_deferred = status.last.outcome is Outcome.DEFERRED
-        if is_deferred and status.retry_at is not None:
+        yield from (("Change", _text(line)) for line in status.last.changes)
+        if status.last.rehearsal:
+            yield "Rehearsal", _text(status.last.rehearsal)
+        if status.last.outcome not in GOOD and status.retry_at is not None:
             yield "Next try", _when(status.retry_at, now) if status.retry_at > now else "any moment"
     yield "In sync", _claim(status.config_in_sync, "yes: the server runs this file", "no: the server runs another one")
     yield "Valid", _claim(status.config_valid, "yes", "no")
@@ -146,6 +152,8 @@ def _rows(status: DaemonStatus, now: float) -> Iterator[tuple[str, str]]:
         yield "State", _text(status.unit_state + (f", pid {status.main_pid}" if status.main_pid else ""))
     if status.reloaded_at is not None:
         yield "Reloaded", _when(status.reloaded_at, now)
+    if status.last_good_at is not None:
+        yield "Last good", _when(status.last_good_at, now)
 
 
 def _when(at: float, now: float) -> str:

@@ -29,7 +29,7 @@ def up() -> UpLab:
     def bring_up(**words: object) -> Lab:
         deb = newest_deb()
         assert deb, "no package in dist/: make deb"
-        return Lab.up(LabSpec(name=NAME, deb=deb, **words))  # type: ignore[arg-type]
+        return Lab.up(LabSpec(name=NAME, **{"deb": deb, **words}))  # type: ignore[arg-type]
 
     return bring_up
 

@@ -75,6 +75,15 @@ def verbs() -> dict[str, argparse.ArgumentParser]:
         (["run", "--settings", "{empty}", "--web.config.file", "{web}"], 2, "", "web.yml: nope: unknown key"),
         (["run", "--test", "--settings", "{empty}", "--web.config.file", "/absent"], 2, "", "/absent: cannot be read"),
         (["run", "--test", "--settings", "{webbed}"], 2, "", "web.yml: nope: unknown key"),
+        (["history", "--show", "1"], 2, "", "--show needs to know of which DAEMON"),
+        (["history", "dhcp4", "--show", "1"], 3, "", "dhcp4 has no revision '1'; kea-agent history dhcp4 lists"),
+        (["history", "dhcp5"], 2, "", "invalid choice: 'dhcp5'"),
+        (["rollback"], 2, "", "which DAEMON?"),
+        (["apply"], 2, "", "required: FILE"),
+        *(
+            (["apply", "{good}", "--confirm", time], 2, "", "is no time from 10s to 24h")
+            for time in ("5", "25h", "soon")
+        ),
         (["metrics", "--settings", "{wrong}"], 2, "", "kea-agent.toml: agent.log_level: "),
     ],
 )

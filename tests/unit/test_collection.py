@@ -150,6 +150,27 @@ def test_kea_2_2_has_no_hash(tmp_path: Path) -> None:
         assert set(bench.noticed) == {("dhcp4", None)}
 
 
+@pytest.mark.parametrize("hooks", [[], [{"library": "/usr/lib/kea/hooks/libdhcp_stat_cmds.so"}]])
+def test_too_many_subnets_for_the_time(kea: FakeKea, monkeypatch: pytest.MonkeyPatch, hooks: list[Any]) -> None:
+    bench = Bench(dhcp4(kea.channel))
+    assert values(bench.scrape(), "kea_agent_statistics_complete") == {(): 1}
+    monkeypatch.setattr("kea_agent.metrics.plan._SECONDS_A_SUBNET", 100)
+    kea.config = {"Dhcp4": CONFIG["Dhcp4"] | {"hooks-libraries": hooks}}
+    kea.rows = [["subnet-id", "total-addresses"], [1, 65024], [2, 256]]
+    kea.commit("NEW")
+    scrape = bench.scrape()
+    assert values(scrape, "kea_agent_statistics_complete") == {(): 0}
+    assert success(scrape) == {("status",): 1, ("statistics",): float(bool(hooks))}
+    assert (
+        lines(scrape)
+        == [
+            'kea_packets_received_total{daemon="dhcp4"} 9',
+            'kea_subnet_addresses{daemon="dhcp4",subnet="10.1.0.0/16",subnet_id="1",subnet_name="one"} 65024',
+            'kea_subnet_addresses{daemon="dhcp4",shared_network="campus",subnet="10.2.0.0/16",subnet_id="2"} 256',
+        ][: 3 if hooks else 1]
+    )
+
+
 # -- what is asked, and when again
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kea_agent.ha import Relationship, is_configured, obstacle, relationships
+from kea_agent.ha import Listener, Relationship, is_configured, listeners, obstacle, relationships
 
 # Measured: 3.0.4, load-balancing, both up.
 BOTH_UP = json.loads("""{"ha-mode":"load-balancing","ha-servers":{"local":{"role":"primary","scopes":["server1"],
@@ -151,3 +151,35 @@ def test_no_status_is_too_wrong(section: object) -> None:
 )
 def test_is_configured(hooks: object, configured: bool) -> None:
     assert bool(is_configured({"hooks-libraries": hooks})) is configured
+
+
+def paired(url: object = "http://192.0.2.1:8000/", threads: object = None) -> dict[str, object]:
+    """A configuration of `a`, with the HA hook."""
+    own = {
+        "this-server-name": "a",
+        "peers": [{"name": "a", "url": url}, {"name": "b", "url": "http://192.0.2.2:8000/"}],
+    }
+    section: dict[str, object] = {**own, "multi-threading": threads}
+    return {"hooks-libraries": [{"library": "/x/libdhcp_ha.so", "parameters": {"high-availability": [section]}}]}
+
+
+@pytest.mark.parametrize(
+    ("root", "found"),
+    [
+        ({}, ()),
+        (paired(), (Listener(("192.0.2.1", 8000), is_explicit=False),)),
+        (paired("https://[2001:db8::1]:8443"), (Listener(("2001:db8::1", 8443), is_explicit=False),)),
+        (
+            paired(threads={"enable-multi-threading": True, "http-dedicated-listener": True}),
+            (Listener(("192.0.2.1", 8000), is_explicit=True),),
+        ),
+        (paired(threads={"enable-multi-threading": False}), ()),
+        (paired(threads={"http-dedicated-listener": False}), ()),
+        (paired() | {"multi-threading": {"enable-multi-threading": False}}, ()),
+        (paired("http://a.example/"), ()),
+        (paired(3), ()),
+        ({"hooks-libraries": [{"library": "libdhcp_ha.so", "parameters": {"high-availability": [3]}}]}, ()),
+    ],
+)
+def test_where_the_partner_is_listened_to(root: dict[str, object], found: tuple[Listener, ...]) -> None:
+    assert listeners(root) == found

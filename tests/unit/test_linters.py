@@ -17,7 +17,9 @@ MOST_LINES = 450
 def tracked(*patterns: str) -> list[str]:
     """The files of the checkout that match, whether committed yet or not."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    return subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout.split()
+    names = subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout.split()
+    # git also names what was deleted and not committed yet.
+    return [name for name in names if (TOP / name).exists()]
 
 
 SHELL_SCRIPTS = [

@@ -17,7 +17,7 @@ import pytest
 
 from kea_agent import status
 from kea_agent.errors import AgentError
-from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage
+from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage, Step
 from kea_agent.phrases import MEANING, ago
 
 GOLDEN = Path(__file__).parent / "golden/status.txt"
@@ -36,7 +36,15 @@ FOUR = DaemonStatus(
     reload_successful=True,
     reloaded_at=NOW - 130,
     running_hash="6A1C",
-    last=Pass(Outcome.APPLIED, "reloaded, hash 6A1C runs, 3 sockets are open", NOW - 130, {Stage.CHECK: 0.25}),
+    last=Pass(
+        Outcome.APPLIED,
+        "reloaded, hash 6A1C runs, 3 sockets are open",
+        NOW - 130,
+        {Stage.CHECK: 0.25},
+        rehearsal="passed",
+        changes=("~ valid-lifetime: 4000 -> 3600", "+ subnet4 > 7: {}"),
+    ),
+    last_good_at=NOW - 130,
 )
 SIX = DaemonStatus(
     "dhcp6",
@@ -48,11 +56,14 @@ SIX = DaemonStatus(
     config_in_sync=False,
     reload_successful=False,
     reloaded_at=NOW - 90000,
+    on_fallback=True,
+    last_good_at=NOW - 90000,
     last=Pass(
         Outcome.REJECTED,
         "/etc/kea/kea-dhcp6.conf:12:7: pool 2001:db8:1::/80 is not within subnet 2001:db8:2::/64; the server was not\n"
         "touched and serves what it served",
         NOW - 3,
+        steps=((Step.FALLBACK, True),),
     ),
 )
 DDNS = DaemonStatus(
@@ -117,12 +128,17 @@ def test_a_daemon_has_every_field_of_its_status() -> None:
         "at": NOW - 130,
         "at_iso": "2026-01-02T03:01:55Z",
         "seconds": {"check": 0.25},
+        "rehearsal": "passed",
+        "steps": [],
+        "changes": ["~ valid-lifetime: 4000 -> 3600", "+ subnet4 > 7: {}"],
     }
+    assert document(SIX)["daemons"]["dhcp6"]["last"]["steps"] == [{"step": "fallback", "worked": True}]
 
 
 def test_what_is_not_known_is_null() -> None:
     found = document(DaemonStatus("dhcp4"))["daemons"]["dhcp4"]
     assert found.pop("included_files") == found.pop("warnings") == []
+    assert found.pop("on_fallback") is False
     assert set(found.values()) == {None}
 
 
@@ -213,7 +229,11 @@ def test_the_whole_text() -> None:
 
 
 def test_warnings_of_the_rules_are_counted() -> None:
-    for count, words in ((0, ""), (1, "  rules   1 warning: kea-agent check dhcp4\n"), (2, "  rules   2 warnings: ")):
+    for count, words in (
+        (0, ""),
+        (1, "  rules      1 warning: kea-agent check dhcp4\n"),
+        (2, "  rules      2 warnings: "),
+    ):
         warned = dataclasses.replace(FOUR, warnings=("f:1:2: something [a-rule]",) * count)
         told = status.text(document(warned), {}, color=False, now=NOW, start_of=lambda _: 0.0)
         assert words in told

@@ -15,7 +15,7 @@ from fakes import FakeBus, running
 
 from kea_agent import units
 from kea_agent.daemons import DHCP4
-from kea_agent.errors import BusError, NoReloadError
+from kea_agent.errors import BusError, DeniedError, NoReloadError
 from kea_agent.systemd import Systemd
 
 NAME = "kea-dhcp4-server.service"
@@ -173,6 +173,38 @@ def test_a_reload_waits_for_its_job(monkeypatch: pytest.MonkeyPatch, result: str
         await stage.until(lambda: stage.connections[0].done == [("reload", NAME)])
         stage.connections[0].tell(jobs={"/org/freedesktop/systemd1/job/1": result, "/somebody/elses": "done"})
         assert await waiting == result
+
+    played(scene, monkeypatch)
+
+
+@pytest.mark.parametrize("result", ["done", "failed"])
+def test_a_restart_waits_for_its_job(monkeypatch: pytest.MonkeyPatch, result: str) -> None:
+    async def scene(stage: Stage) -> None:
+        waiting = asyncio.create_task(asyncio.to_thread(stage.systemd.restart_from_thread, NAME, 5))
+        await stage.until(lambda: stage.connections[0].done == [("RestartUnit", NAME)])
+        stage.connections[0].tell(jobs={"/org/freedesktop/systemd1/job/1": result})
+        assert await waiting == result
+
+    played(scene, monkeypatch)
+
+
+def test_a_refused_restart_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.connections[0].reload_error = DeniedError("RestartUnit: access denied")
+        with pytest.raises(DeniedError, match="access denied"):
+            await asyncio.to_thread(stage.systemd.restart_from_thread, NAME, 5)
+        assert stage.connections[0].done == []
+
+    played(scene, monkeypatch)
+
+
+def test_a_unit_by_its_name_is_read_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        found = stage.systemd.find(NAME)
+        assert found
+        assert (found.name, found.main_pid) == (NAME, 4203)
+        assert stage.systemd.find("none.service") is None
+        assert stage.connections[0].watched == [NAME]
 
     played(scene, monkeypatch)
 

@@ -98,6 +98,22 @@ def test_is_running(active: str, pid: int, is_running: bool) -> None:
     assert unit(FakeBus({DEBIAN: running(*ARGV, pid=pid, Unit_ActiveState=active)})).is_running is is_running
 
 
+def test_how_it_ended_and_whose_it_is() -> None:
+    found = unit(
+        FakeBus(
+            {
+                DEBIAN: running(
+                    *ARGV,
+                    Service_Result="exit-code",
+                    Unit_UnitFileState="disabled",
+                    Service_User="_kea",
+                )
+            }
+        )
+    )
+    assert (found.result, found.unit_file_state, found.user) == ("exit-code", "disabled", "_kea")
+
+
 # -- the command line
 
 

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Who serves when the unit cannot: the last known good configuration takes the file's place, and gives it back.
+
+The unit that failed to start is not always its file's fault. Where the file is the last known good one nothing else
+would serve better, and systemd goes on trying it. A unit that a person stopped stays stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kea_agent import gate, journal, keaconf, redact, verify
+from kea_agent.candidate import Candidate, Finding
+from kea_agent.control import Channel
+from kea_agent.daemons import Daemon
+from kea_agent.down import explain
+from kea_agent.errors import ConfigError, ControlError
+from kea_agent.gate import Obstacle
+from kea_agent.outcome import Outcome, Step
+from kea_agent.recovery import Attempt, LastGood, Recovery, Starter, fallback_unit
+from kea_agent.settings import Settings
+from kea_agent.units import Unit
+
+NOTHING_KEPT = "there is no last known good configuration yet to serve instead"
+
+
+class StandIn:
+    """One daemon's fallback: when it steps in, and when it may leave."""
+
+    def __init__(self, daemon: Daemon, systemd: Starter, recovery: Recovery) -> None:
+        self._daemon = daemon
+        self._systemd = systemd
+        self._recovery = recovery
+        # The files with which the unit failed to start, as far as this agent saw it.
+        self._failed: str | None = None
+        self._was_serving = False
+
+    def is_serving(self) -> bool:
+        """Whether the fallback unit runs."""
+        unit = self._systemd.fallback()
+        return unit is not None and unit.is_running
+
+    def is_engaged(self) -> bool:
+        """Whether the fallback unit runs, or systemd tries to make it run: it was not a person who stopped it."""
+        unit = self._systemd.fallback()
+        return unit is not None and (unit.is_running or unit.has_failed)
+
+    def step_in(self, unit: Unit, path: str, settings: Settings) -> Finding | None:
+        """For a unit that failed to start; None where the file on disk has to be looked at instead."""
+        was_serving, self._was_serving = self._was_serving, self.is_serving()
+        if self.is_engaged():
+            return None
+        if was_serving:
+            reason = f"{fallback_unit(self._daemon)} was stopped; start {unit.name} to serve again"
+            return Finding(Outcome.DEFERRED, reason)
+        limit = settings.check.max_config_bytes
+        self._failed = keaconf.fingerprint(keaconf.file_set(path, max_bytes=limit), max_bytes=limit)
+        last = self._recovery.last_good(unit)
+        return None if last is None or last.is_in(path, limit) else self._step_in(unit, path, last, settings)
+
+    def _step_in(self, unit: Unit, path: str, last: LastGood, settings: Settings) -> Finding:
+        why = f"{unit.name}: {explain(unit)}{complaint(unit, self._daemon, path)}"
+        attempt = self._recovery.by_fallback(last, settings)
+        self._was_serving = attempt.worked
+        return told(why, last, [attempt], retry=True)
+
+    def obstacle(self, candidate: Candidate, settings: Settings, *, is_sure: bool) -> Obstacle | None:
+        """What keeps the fallback in its place although the file passed: its restart would cost the service."""
+        if not self.is_serving():
+            return None
+        if not is_sure and self._failed in (None, candidate.document.digest):
+            return Obstacle("it was not rehearsed and did not start before; kea-agent reload --again tries it")
+        last = self._recovery.last_good(candidate.unit)
+        channel = last.target.endpoints.control if last else None
+        return _partner_obstacle(channel, settings)
+
+    def leave(self, candidate: Candidate, settings: Settings) -> Attempt:
+        """Start the real unit; the fallback ends with that."""
+        attempt = self._recovery.by_start(candidate.unit, candidate.target, settings)
+        self._was_serving = False
+        if not attempt.worked:
+            self._failed = candidate.document.digest
+        return attempt
+
+
+def complaint(unit: Unit, daemon: Daemon, path: str) -> str:
+    """What Kea said when its unit did not start with a file, to follow other words; empty where it said nothing."""
+    said = journal.complaint(unit.name, unit.started_at)
+    if not said:
+        return ""
+    try:
+        tree = keaconf.read(path, daemon.root_key).tree
+    except ConfigError:
+        tree = {}
+    return f"; kea said: {redact.cleaned(redact.redacted_text(said), tree)}"
+
+
+def _partner_obstacle(channel: Channel | None, settings: Settings) -> Obstacle | None:
+    if channel is None or settings.gate.ha != "hold":
+        return None
+    try:
+        return gate.ha_obstacle(verify.snapshot(channel, settings.control.timeout_seconds).status)
+    except ControlError:
+        return None
+
+
+def told(why: str, last: LastGood | None, attempts: Sequence[Attempt], *, retry: bool = False) -> Finding:
+    """How a server that was hurt, or down, is after these attempts to bring it back."""
+    steps = tuple((attempt.step, attempt.worked) for attempt in attempts)
+    if last is None:
+        return Finding(Outcome.BROKEN, f"{why}; {NOTHING_KEPT}", retry, valid=False)
+    done = attempts[-1]
+    if not done.worked:
+        tried = "; ".join(f"{attempt.step}: {attempt.proof.reason}" for attempt in attempts)
+        reason = f"{why}; it could not be brought back on {last}: {tried}"
+        return Finding(Outcome.BROKEN, reason, retry=True, valid=False, steps=steps)
+    how = "given by config-set" if done.step is Step.CONFIG_SET else f"served by the fallback unit (process {done.pid})"
+    reason = f"{why}; brought back on {last}, {how}; the file was not touched: mend it and save it"
+    return Finding(Outcome.RECOVERED, reason, retry, valid=False, snapshot=done.proof.snapshot, steps=steps)
