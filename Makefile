@@ -10,12 +10,13 @@ INSTALL := packaging/install-packages
 RUNTIME := python3 python3-pystemd python3-pyinotify python3-sdnotify python3-prometheus-client \
 	python3-bcrypt python3-yaml
 BUILD := build-essential debhelper dh-python fakeroot git pybuild-plugin-pyproject python3-all python3-hatchling
+RPM := dpkg-dev git python3-build python3-hatchling python3-installer python3-packaging rpm
 HOSTS := debian-archive-keyring iproute2 mmdebstrap python3 systemd-container util-linux
-TOOLS := fish groff openssl procps prometheus python3-venv rsync shellcheck vim zsh
+TOOLS := fish groff lintian openssl procps prometheus python3-venv rpmlint rsync shellcheck vim zsh
 
-SOURCES := $(shell git ls-files kea_agent units debian packaging pyproject.toml README.md)
+SOURCES := $(shell git ls-files kea_agent units debian docs/usage packaging pyproject.toml README.md)
 
-.PHONY: help hosts images test test-unit test-lab lint bench bench-check demo deb clean
+.PHONY: help hosts images test test-unit test-lab lint bench bench-check demo deb rpm release clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -36,7 +37,7 @@ test-unit: $(VENV)/.done
 	$(PYTEST) -n 2 tests/unit
 
 test-lab: $(VENV)/.done deb images
-	$(PYTEST) -n 2 --dist loadgroup tests/lab
+	$(PYTEST) -n 3 --dist loadgroup tests/lab
 
 ## make lint       ruff, mypy and shellcheck alone
 lint: $(VENV)/.done
@@ -47,6 +48,8 @@ bench: deb hosts
 	/usr/bin/python3 tests/bench/run.py
 	/usr/bin/python3 tests/bench/metrics.py
 	/usr/bin/python3 tests/bench/keactrl.py
+	/usr/bin/python3 tests/bench/rehearsal.py
+	/usr/bin/python3 tests/bench/rehearsal_load.py
 
 ## make bench-check  reader and rules beside the images' own Kea: time, and that they agree on 20,000 files; fuzzing; an hour
 bench-check: $(VENV)/.done images
@@ -63,11 +66,21 @@ dist/.deb: $(SOURCES)
 	packaging/build-deb dist
 	@touch $@
 
+## make rpm        dist/kea-agent-*.noarch.rpm, by Debian's rpmbuild
+rpm:
+	@$(INSTALL) $(RUNTIME) $(RPM)
+	packaging/build-rpm dist
+
+## make release    everything that a release has, in dist/: sdist, wheel, .deb and its source, .rpm
+release:
+	@$(INSTALL) $(BUILD) $(RUNTIME) $(RPM)
+	packaging/release dist
+
 hosts:
 	@$(INSTALL) $(HOSTS)
 
 $(VENV)/.done: pyproject.toml Makefile
-	@$(INSTALL) $(RUNTIME) $(BUILD) $(HOSTS) $(TOOLS)
+	@$(INSTALL) $(RUNTIME) $(BUILD) $(RPM) $(HOSTS) $(TOOLS)
 	/usr/bin/python3 -m venv --clear --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check \
 		"hypothesis>=6.100,<7" "mypy>=2.4,<3" "pytest>=8.3,<9" "pytest-xdist>=3.6,<4" "ruff==0.17.5"
