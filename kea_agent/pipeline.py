@@ -152,8 +152,10 @@ class Pipeline:
             return already
         if candidate.document.digest == self._held and (obstacle := self._timed_gate(candidate, urge)):
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
-        setup = Setup(unit.argv, unit.environment)
-        self._judged = judged = self._judge.judge(candidate.document, setup, self.settings.check, self._timed)
+        setup, wishes = Setup(unit.argv, unit.environment), self.settings.check
+        if unit.load_state != "loaded":  # masked: nobody can start it, in a sandbox either
+            wishes = replace(wishes, rehearsal="off")
+        self._judged = judged = self._judge.judge(candidate.document, setup, wishes, self._timed)
         self._warnings = judged.warnings
         if judged.problem:
             raise judged.problem
@@ -356,7 +358,8 @@ class Pipeline:
             return unit
 
     def _conclude(self, unit: Unit | None, finding: Finding, done: Pass) -> None:
-        tried = finding.outcome in (Outcome.APPLIED, Outcome.FAILED, Outcome.RECOVERED, Outcome.BROKEN)
+        is_applied = finding.outcome is Outcome.APPLIED
+        was_tried = Stage.RELOAD in done.seconds and finding.outcome is not Outcome.DEFERRED
         path = self.config_file(unit)
         self.status = replace(
             self.observed(unit, self._fallback(unit)),
@@ -364,8 +367,8 @@ class Pipeline:
             included_files=keaconf.file_set(path, max_bytes=self.settings.check.max_config_bytes)[1:],
             config_valid=self.status.config_valid if finding.valid is None else finding.valid,
             config_in_sync=finding.in_sync if unit else None,
-            reload_successful=(finding.outcome is Outcome.APPLIED) if tried else self.status.reload_successful,
-            reloaded_at=done.at if finding.outcome is Outcome.APPLIED else self.status.reloaded_at,
+            reload_successful=is_applied if is_applied or was_tried else self.status.reload_successful,
+            reloaded_at=done.at if is_applied else self.status.reloaded_at,
             running_hash=finding.snapshot.hash if finding.snapshot else self.status.running_hash,
             last=done,
             retry_at=None,

@@ -56,7 +56,19 @@ class StandIn:
         limit = settings.check.max_config_bytes
         self._failed = keaconf.fingerprint(keaconf.file_set(path, max_bytes=limit), max_bytes=limit)
         last = self._recovery.last_good(unit)
-        return None if last is None or last.is_in(path, limit) else self._step_in(unit, path, last, settings)
+        if last is None:
+            return None
+        return (
+            self._left_to_systemd(unit, path) if last.is_in(path, limit) else self._step_in(unit, path, last, settings)
+        )
+
+    def _left_to_systemd(self, unit: Unit, path: str) -> Finding | None:
+        """Nothing would serve better than its file; where systemd is about to start it again, it is the one to do so."""
+        if unit.active_state == "failed":
+            return None
+        why = f"{unit.name}: {explain(unit)}{complaint(unit, self._daemon, path)}"
+        reason = f"{why}; its file is the last known good, so the cause is elsewhere; systemd starts it again"
+        return Finding(Outcome.BROKEN, reason, retry=True, valid=True)
 
     def _step_in(self, unit: Unit, path: str, last: LastGood, settings: Settings) -> Finding:
         why = f"{unit.name}: {explain(unit)}{complaint(unit, self._daemon, path)}"

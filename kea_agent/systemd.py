@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 30.0
 # How often a job is looked at in case its signal never comes (seconds).
 _JOB_NET = 0.25
 # A call that took longer than this (seconds) is followed by a rest from those that can wait.
-_SLOW = 0.25
+_SLOW = 1.0
 _REST = 30.0
 
 

@@ -248,6 +248,14 @@ def test_where_the_file_is_the_last_known_good_the_cause_is_elsewhere(host: Host
     assert host.systemd.restarts == ["kea-x.service"]
 
 
+def test_what_systemd_is_about_to_start_again_is_left_to_it(host: Host) -> None:
+    host.tell_server("die")
+    down(host, "activating", "auto-restart")
+    outcome, reason, is_to_be_retried = host.run()
+    assert (outcome, is_to_be_retried, host.systemd.restarts) == (Outcome.BROKEN, True, [])
+    assert "systemd starts it again" in reason
+
+
 def test_a_unit_that_a_person_stopped_stays_stopped(host: Host) -> None:
     host.tell_server("die")
     down(host, "inactive", "dead")

@@ -239,8 +239,8 @@ def test_properties_for_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_systemd_that_was_slow_is_left_alone_by_scrapes(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(stage: Stage) -> None:
-        stage.connections[0].slowness = 0.3
-        assert await read_in_a_thread(stage)
+        stage.connections[0].slowness = 1.1
+        assert await read_in_a_thread(stage, 5)
         for _ in range(5):
             with pytest.raises(BusError, match="slow"):
                 await read_in_a_thread(stage)
