@@ -73,9 +73,9 @@ def test_the_page_and_the_package_have_them() -> None:
     page = (RUNBOOKS.parent / "monitoring.md").read_text()
     assert f"\n{len(ALERTS)} alerts" in page
     assert set(re.findall(r"`(kea-\w+\.json)`", page)) >= {path.name for path in DASHBOARDS.glob("*.json")}
-    installed = (TOP / "debian/kea-agent.install").read_text()
-    assert f"{RULES.relative_to(TOP)} usr/share/kea-agent/prometheus\n" in installed
-    assert f"{DASHBOARDS.relative_to(TOP)}/*.json usr/share/kea-agent/grafana\n" in installed
+    installed = (TOP / "packaging/install-files").read_text()
+    assert f"{RULES.relative_to(TOP)} /usr/share/kea-agent/prometheus/{RULES.name}\n" in installed
+    assert f"{DASHBOARDS.relative_to(TOP)}/*.json" in installed
 
 
 def test_runbooks_link_to_sections_that_exist() -> None:
