@@ -16,7 +16,6 @@ import socket
 import sys
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 from kea_agent import settings
@@ -41,7 +40,6 @@ _IDENTITY_MAP = "0 0 4294967295"
 def main() -> int:
     """Serve the one connection that is standard input; 0 unless this program itself is broken."""
     connection = socket.socket(fileno=os.dup(0))
-    _give_way()
     try:
         rehearse(connection)
     except (NotRehearsedError, BusError, SettingsError, OSError) as error:
@@ -50,12 +48,6 @@ def main() -> int:
         send(connection, Answer(Standing.NOT_REHEARSED, "the rehearsal is broken: journalctl -t kea-agent-rehearse"))
         raise
     return 0
-
-
-def _give_way() -> None:
-    """Where no cgroup has weights for CPU time (a container), sessions share it, and Nice= only counts within one: sched(7)."""
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
 
 
 def rehearse(connection: socket.socket) -> None:

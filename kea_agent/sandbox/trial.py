@@ -35,6 +35,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 _GRACE = 2.0
 _HELPERS = ("setpriv:", "prlimit:", "env:", "/usr/bin/")
 _PLACE = re.compile(r" ?\(?/[^\s():]+:\d+[.:]\d+(?:-[\d.]+)?\)?:?")
+# Where in Kea's own libraries a system call failed is nothing for an operator.
+_BOOST = re.compile(r" \[system:\d+(?: at [^\]]*)?\]")
 _ON_STDERR = re.compile(r"^(?:Service failed|Error encountered|.*already running\?.*): ?(.*)", re.MULTILINE)
 _FIRST_ERROR = re.compile(r"\b(?:ERROR|FATAL)\b.*?\b([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+ .*)")
 # What is the sandbox's own doing, or could be: no verdict on a configuration comes of these.
@@ -74,7 +76,7 @@ class Trial:
         return Answer(Standing.PASSED, self._praise(), seen.hash if seen else None), config
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # In this process's session: a new one would have a share of CPU time of its own (launcher._give_way).
+        # In this process's session: a new one would have a share of CPU time of its own, see libexec/rehearse.
         self.output = os.open(f"{OWN}/output", os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
         return subprocess.Popen(
             command(self.identity), env={}, cwd="/", umask=self.identity.umask,
@@ -201,7 +203,7 @@ def told(output: str) -> str:
         # Of a hook library that does not like its parameters only its own, earlier words tell which and why.
         said = f"{said}: {cause[1]}"
     lines = [line for line in output.splitlines() if line.strip()]
-    return _PLACE.sub("", said or (lines[-1] if lines else "")).strip().rstrip(".")
+    return _BOOST.sub("", _PLACE.sub("", said or (lines[-1] if lines else ""))).strip().rstrip(".")
 
 
 def _killed(number: int) -> str:

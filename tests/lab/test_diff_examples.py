@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from agenthost import AgentHost
+from keaexamples import examples, hooks
 from labkit.host import wait_for
 from labkit.nodes import Node
 from labkit.spec import Daemon
@@ -19,7 +16,6 @@ from saving import on_every_suite
 from kea_agent import keaconf
 from kea_agent.diff import changes
 
-SOURCE = "KEA_AGENT_KEA_SOURCE"
 Tree = dict[str, Any]
 DAEMONS: dict[str, tuple[Daemon, str]] = {
     "kea4": ("dhcp4", "Dhcp4"),
@@ -32,12 +28,10 @@ HOOKS_LEFT_OUT = ("libdhcp_ha.so", "mysql", "pgsql", "legal", "radius")
 
 @on_every_suite
 def test_an_example_is_what_config_get_says_of_it(host: AgentHost, good: str, tmp_path: Path) -> None:
-    source = os.environ.get(SOURCE)
-    if not source:
-        pytest.skip(f"did not run: ${SOURCE} names no clone of Kea's repository")
+    found = [path for path in examples(host.node, tmp_path) if path.parent.name in DAEMONS]
     host.node.systemctl("stop", "kea-agent")
     try:
-        compared = [_differences(host.node, path) for path in _examples(source, _version(host.node), tmp_path)]
+        compared = [_differences(host.node, path) for path in found]
     finally:
         host.node.systemctl("restart", *(host.node.unit(daemon) for daemon, _ in DAEMONS.values()))
         host.node.systemctl("start", "kea-agent")
@@ -47,22 +41,11 @@ def test_an_example_is_what_config_get_says_of_it(host: AgentHost, good: str, tm
     assert len(taken) > 40
 
 
-def _version(node: Node) -> str:
-    return node.run(["kea-dhcp4", "-v"]).stdout.strip()
-
-
-def _examples(source: str, version: str, directory: Path) -> Iterator[Path]:
-    command = ["git", "-c", "safe.directory=*", "-C", source, "archive", f"Kea-{version}", "doc/examples"]
-    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)
-    yield from sorted(path for path in directory.rglob("*.json") if path.parent.name in DAEMONS)
-
-
 def _differences(node: Node, path: Path) -> list[str] | None:
     """What differs after the example was set; None where the server does not take it as it is here."""
     daemon, root = DAEMONS[path.parent.name]
     running = _config_get(node, daemon)[root]
-    wanted = _fitted(keaconf.read(str(path), root).root, running, _hooks(node))
+    wanted = _fitted(keaconf.read(str(path), root).root, running, hooks(node))
     try:
         if node.control(daemon, "config-set", {root: wanted})["result"] != 0:
             return None
@@ -81,12 +64,7 @@ def _config_get(node: Node, daemon: Daemon) -> Tree:
     raise AssertionError(f"{daemon} does not answer")
 
 
-def _hooks(node: Node) -> dict[str, str]:
-    listed = node.run(["sh", "-c", "ls /usr/lib/*/kea/hooks/*.so"]).stdout.split()
-    return {Path(path).name: path for path in listed}
-
-
-def _fitted(wanted: Tree, running: Tree, hooks: dict[str, str]) -> Tree:
+def _fitted(wanted: Tree, running: Tree, libraries: dict[str, str]) -> Tree:
     """With this host's sockets, loggers and hooks, no interface, and no database to reach."""
     channels = ("control-socket", "control-sockets")
     fitted = {key: value for key, value in wanted.items() if key not in channels}
@@ -99,7 +77,7 @@ def _fitted(wanted: Tree, running: Tree, hooks: dict[str, str]) -> Tree:
     return fitted | {
         "interfaces-config": {**fitted.get("interfaces-config", {}), "interfaces": []},
         "lease-database": {"type": "memfile", "persist": False},
-        "hooks-libraries": [_fitted_hook(hook, hooks) for hook in _loadable(fitted, hooks)],
+        "hooks-libraries": [_fitted_hook(hook, libraries) for hook in _loadable(fitted, libraries)],
     }
 
 
@@ -111,10 +89,10 @@ def _without_interfaces(tree: Tree) -> None:
             subnet.pop("interface", None)
 
 
-def _loadable(tree: Tree, hooks: dict[str, str]) -> list[Tree]:
+def _loadable(tree: Tree, libraries: dict[str, str]) -> list[Tree]:
     names = [(hook, Path(hook["library"]).name) for hook in tree.get("hooks-libraries", [])]
-    return [hook for hook, name in names if name in hooks and not any(out in name for out in HOOKS_LEFT_OUT)]
+    return [hook for hook, name in names if name in libraries and not any(out in name for out in HOOKS_LEFT_OUT)]
 
 
-def _fitted_hook(hook: Tree, hooks: dict[str, str]) -> Tree:
-    return {**hook, "library": hooks[Path(hook["library"]).name]}
+def _fitted_hook(hook: Tree, libraries: dict[str, str]) -> Tree:
+    return {**hook, "library": libraries[Path(hook["library"]).name]}
