@@ -150,7 +150,8 @@ class Pipeline:
             candidate = self._read(unit)
         if urge is Urge.IF_NEEDED and (already := self._runs_already(candidate) or self._hurt_before(candidate)):
             return already
-        if candidate.document.digest == self._held and (obstacle := self._timed_gate(candidate, urge)):
+        is_held = candidate.document.digest == self._held and not self._is_away
+        if is_held and (obstacle := self._timed_gate(candidate, urge)):
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
         setup, wishes = Setup(unit.argv, unit.environment), self.settings.check
         if unit.load_state != "loaded":  # masked: nobody can start it, in a sandbox either
@@ -160,9 +161,8 @@ class Pipeline:
         if judged.problem:
             raise judged.problem
         if judged.could_not:
-            return Finding(
-                self._short_of(unit, Outcome.DEFERRED), f"{judged.could_not}; {self._holds(unit)}", retry=True
-            )
+            outcome = self._short_of(unit, Outcome.DEFERRED)
+            return Finding(outcome, f"{judged.could_not}; {self._holds(unit)}", retry=True)
         if obstacle := self._timed_gate(candidate, urge):
             self._held = candidate.document.digest
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)

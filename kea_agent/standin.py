@@ -14,7 +14,7 @@ from kea_agent.candidate import Candidate, Finding
 from kea_agent.control import Channel
 from kea_agent.daemons import Daemon
 from kea_agent.down import explain
-from kea_agent.errors import ConfigError, ControlError
+from kea_agent.errors import BusError, ConfigError, ControlError
 from kea_agent.gate import Obstacle
 from kea_agent.outcome import Outcome, Step
 from kea_agent.recovery import Attempt, LastGood, Recovery, Starter, fallback_unit
@@ -36,8 +36,11 @@ class StandIn:
         self._was_serving = False
 
     def is_serving(self) -> bool:
-        """Whether the fallback unit runs."""
-        unit = self._systemd.fallback()
+        """Whether the fallback unit runs; no where systemd cannot be asked: this is for words on what holds."""
+        try:
+            unit = self._systemd.fallback()
+        except BusError:
+            return False
         return unit is not None and unit.is_running
 
     def is_engaged(self) -> bool:
@@ -47,8 +50,9 @@ class StandIn:
 
     def step_in(self, unit: Unit, path: str, settings: Settings) -> Finding | None:
         """For a unit that failed to start; None where the file on disk has to be looked at instead."""
+        is_engaged = self.is_engaged()
         was_serving, self._was_serving = self._was_serving, self.is_serving()
-        if self.is_engaged():
+        if is_engaged:
             return None
         if was_serving:
             reason = f"{fallback_unit(self._daemon)} was stopped; start {unit.name} to serve again"

@@ -38,6 +38,13 @@ for line in sys.stdin:
         sys.exit()
     print("done", flush=True)
 """
+PARTNER_AWAY = {
+    "ha-mode": "hot-standby",
+    "ha-servers": {
+        "local": {"role": "primary", "state": "hot-standby", "scopes": []},
+        "remote": {"role": "standby", "in-touch": False, "last-state": "", "communication-interrupted": False},
+    },
+}
 QUICK = Settings(
     check=CheckSettings(timeout_seconds=5),
     control=ControlSettings(timeout_seconds=0.5),

@@ -12,20 +12,12 @@ from pathlib import Path
 
 import pytest
 from fakes import NEW_HASH, silent
-from pipelines import SERVER, Host
+from pipelines import PARTNER_AWAY, SERVER, Host
 
 from kea_agent.daemons import DDNS, DHCP4
 from kea_agent.errors import BusError, DeniedError
 from kea_agent.outcome import Outcome, Stage, Urge
 from kea_agent.units import Unit
-
-PARTNER_AWAY = {
-    "ha-mode": "hot-standby",
-    "ha-servers": {
-        "local": {"role": "primary", "state": "hot-standby", "scopes": []},
-        "remote": {"role": "standby", "in-touch": False, "last-state": "", "communication-interrupted": False},
-    },
-}
 
 
 @pytest.fixture(params=[DDNS], ids=lambda daemon: daemon.name)

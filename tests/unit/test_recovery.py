@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from fakes import NEW_HASH
-from pipelines import SERVER, Host
+from pipelines import PARTNER_AWAY, SERVER, Host
 
 from kea_agent.daemons import DDNS
+from kea_agent.errors import BusError
 from kea_agent.outcome import Outcome, Step, Urge
 from kea_agent.rehearsal import Rehearsal, Standing
+from kea_agent.settings import GateSettings
 from kea_agent.units import Unit
 
 FALLBACK = "kea-agent-fallback@ddns.service"
@@ -227,6 +229,32 @@ def test_a_file_that_failed_before_is_not_tried_without_a_rehearsal(host: Host, 
     assert (outcome, host.systemd.restarts) == (Outcome.DEFERRED, [FALLBACK])
     assert "kea-agent reload --again tries it" in reason
     assert host.run(Urge.AGAIN)[0] is Outcome.APPLIED
+
+
+def test_a_fallback_waits_for_the_partner_and_not_longer(host: Host, started: Started) -> None:
+    on_fallback(host, started)
+    host.pipeline.settings = replace(host.pipeline.settings, gate=GateSettings(ha="hold"))
+    host.kea.status["high-availability"] = [PARTNER_AWAY]
+    for _ in range(2):
+        outcome, reason, is_to_be_retried = host.run()
+        assert (outcome, is_to_be_retried) == (Outcome.DEFERRED, True)
+        assert "not in touch with its HA partner" in reason
+    del host.kea.status["high-availability"]
+    assert host.run()[0] is Outcome.APPLIED
+
+
+def test_systemd_away_in_the_middle_is_no_mistake_of_the_agents(host: Host, started: Started) -> None:
+    on_fallback(host, started)
+
+    def away() -> Unit:
+        raise BusError("systemd cannot be reached over D-Bus")
+
+    host.systemd.fallback = away  # type: ignore[method-assign]
+    host.file.write_text("{")
+    down(host)
+    outcome, reason, is_to_be_retried = host.run()
+    assert (outcome, is_to_be_retried) == (Outcome.DEFERRED, True)
+    assert "systemd cannot be reached" in reason
 
 
 def test_a_file_that_fails_again_is_replaced_again(host: Host, started: Started) -> None:
