@@ -144,6 +144,8 @@ class Pipeline:
         if unit is None:
             return Finding(Outcome.DEFERRED, f"no unit of {self.daemon.name} is installed")
         self._is_away = not unit.is_running and (unit.has_failed or self._stand_in.is_engaged())
+        if unit.is_running:
+            self._stand_in.stand_down()
         if self._is_away and (finding := self._stepped_in(unit)):
             return finding
         with self._timed(Stage.READ):

@@ -34,6 +34,12 @@ class StandIn:
         # The files with which the unit failed to start, as far as this agent saw it.
         self._failed: str | None = None
         self._was_serving = False
+        # A person stopped it, and wants nobody to serve until the unit is started.
+        self._is_called_off = False
+
+    def stand_down(self) -> None:
+        """The unit runs: whatever was is over."""
+        self._was_serving = self._is_called_off = False
 
     def is_serving(self) -> bool:
         """Whether the fallback unit runs; no where systemd cannot be asked: this is for words on what holds."""
@@ -54,7 +60,8 @@ class StandIn:
         was_serving, self._was_serving = self._was_serving, self.is_serving()
         if is_engaged:
             return None
-        if was_serving:
+        self._is_called_off |= was_serving
+        if self._is_called_off:
             reason = f"{fallback_unit(self._daemon)} was stopped; start {unit.name} to serve again"
             return Finding(Outcome.DEFERRED, reason)
         limit = settings.check.max_config_bytes

@@ -298,9 +298,10 @@ def test_a_fallback_that_a_person_stopped_stays_stopped(host: Host, started: Sta
     assert host.systemd.stand_in
     host.systemd.stand_in = replace(host.systemd.stand_in, active_state="inactive", sub_state="dead", main_pid=0)
     down(host)
-    outcome, reason, is_to_be_retried = host.run()
-    assert (outcome, is_to_be_retried, host.systemd.restarts) == (Outcome.DEFERRED, False, [FALLBACK])
-    assert f"{FALLBACK} was stopped" in reason
+    for _ in range(2):
+        outcome, reason, is_to_be_retried = host.run()
+        assert (outcome, is_to_be_retried, host.systemd.restarts) == (Outcome.DEFERRED, False, [FALLBACK])
+        assert f"{FALLBACK} was stopped" in reason
 
 
 def test_a_server_found_deaf_with_a_bad_file_is_given_the_last_known_good(host: Host) -> None:
