@@ -78,7 +78,6 @@ class Judge:
         self._daemon = daemon
         self._history = history
         self._rehearse = rehearse
-        self._told: str | None = None
 
     def judge(self, document: Document, setup: Setup, settings: CheckSettings, timed: Timer = untimed) -> Judgement:
         """What comes of a file."""
@@ -87,9 +86,7 @@ class Judge:
             for verdict in self._verdicts(document, setup, settings):
                 warnings += verdict.warnings
                 if verdict.problem or verdict.could_not:
-                    self._tell(document, warnings)
                     return _ended(verdict, warnings)
-        self._tell(document, warnings)
         if settings.rehearsal == "off":
             return Judgement(warnings=warnings)
         with timed(Stage.REHEARSE):
@@ -115,13 +112,6 @@ class Judge:
         except AgentError as error:
             logger.warning("%s: %s", self._daemon.name, error)
             return None
-
-    def _tell(self, document: Document, warnings: tuple[str, ...]) -> None:
-        """Once for the same bytes, however often they are judged."""
-        if document.digest != self._told:
-            self._told = document.digest
-            for warning in warnings:
-                logger.warning("%s", warning)
 
 
 def _ended(verdict: Verdict, warnings: tuple[str, ...]) -> Judgement:

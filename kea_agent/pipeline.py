@@ -87,6 +87,7 @@ class Pipeline:
         self._held: str | None = None
         self._judged: Judgement | None = None
         self._warnings: tuple[str, ...] = ()
+        self._told: str | None = None
         # Whether the unit is down against its will: it failed, or the fallback serves in its place.
         self._is_away = False
         self._harmful = self._remembered.harmful if self._remembered else ""
@@ -159,7 +160,7 @@ class Pipeline:
         if unit.load_state != "loaded":  # masked: nobody can start it, in a sandbox either
             wishes = replace(wishes, rehearsal="off")
         self._judged = judged = self._judge.judge(candidate.document, setup, wishes, self._timed)
-        self._warnings = judged.warnings
+        self._tell(candidate.document, judged.warnings)
         if judged.problem:
             raise judged.problem
         if judged.could_not:
@@ -169,6 +170,14 @@ class Pipeline:
             self._held = candidate.document.digest
             return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
         return self._start(candidate) if self._is_away else self._reload(candidate)
+
+    def _tell(self, document: Document, warnings: tuple[str, ...]) -> None:
+        """Once for the same bytes, however often they are judged."""
+        self._warnings = warnings
+        if document.digest != self._told:
+            self._told = document.digest
+            for warning in warnings:
+                logger.warning("%s", warning)
 
     def _stepped_in(self, unit: Unit) -> Finding | None:
         with self._timed(Stage.RECOVER):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from agenthost import CONFIG, AgentHost
 from labkit import Lab, LabSpec
+from labkit.host import wait_for
 from labkit.lab import down, newest_deb
 from labs import UpLab
 from saving import DROP_IN, assert_in_sync, settings, shell
@@ -49,6 +50,9 @@ def good(host: AgentHost) -> Iterator[str]:
     host.node.replace(CONFIG, text)
     if host.node.run(["rm", DROP_IN], check=False).returncode == 0:
         settings(host, None)
-    # Only when a pass that was asked for is over is there none left that the above would cause.
-    host.node.run(["kea-agent", "reload", "dhcp4"])
+    # Only when a pass that was asked for is over is there none left that the above would cause. A unit that was started
+    # while the file was away is up again a moment later.
+    for _ in wait_for(20, every=0.5):
+        if host.node.run(["kea-agent", "reload", "dhcp4"], check=False).returncode == 0:
+            break
     assert_in_sync(host)

@@ -176,6 +176,7 @@ def test_a_cause_that_is_not_the_file_is_said_and_waited_for(host: AgentHost, go
         assert leases in reason, reason
     finally:
         host.node.run(["chown", "_kea:_kea", leases])
+        host.node.run(["chmod", "640", leases])
     until_served(host, 30)
     wait_until_on(host, fallback=False, seconds=60)
     assert serves(host)
