@@ -84,10 +84,14 @@ _COUNTS: Final[Sequence[tuple[str, Is]]] = (
     ("harmed then, or at the next start", _is_regretted),
     ("of these, `-t` says ok", lambda row: _is_regretted(row) and row["verdicts"]["syntax"] == "ok"),
     ("of these, `-T` says ok (Kea 2.2.0 and two of the daemons have none)", lambda row: _is_regretted(row) and row["verdicts"]["extended"] == "ok"),
-    ("with the agent: harmful, and not refused before Kea read it", lambda row: _is_regretted(row) and row["with"]["first"]["outcome"] != "rejected"),
-    ("with the agent: refused before Kea was touched", lambda row: row["with"]["first"]["outcome"] == "rejected"),
+    ("with the agent: harmful, and read by Kea all the same", lambda row: _is_regretted(row) and not _is_kept_out(row)),
+    ("with the agent: refused, or made to wait, before Kea was touched", lambda row: _is_kept_out(row)),
     ("with the agent: not served at the end", lambda row: not _serves(row)),
 )  # fmt: skip
+
+
+def _is_kept_out(row: Row) -> bool:
+    return row["with"]["first"]["outcome"] in ("rejected", "deferred")
 
 
 def _serves(row: Row) -> bool:
