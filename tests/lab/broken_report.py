@@ -77,6 +77,10 @@ def _is_regretted(row: Row) -> bool:
     return _is_harmed(row) or row["without"]["start"] not in ("", *_SOUND)
 
 
+def _is_kept_out(row: Row) -> bool:
+    return row["with"]["first"]["outcome"] in ("rejected", "deferred")
+
+
 _COUNTS: Final[Sequence[tuple[str, Is]]] = (
     ("broken things", lambda _: True),
     ("of these, a server was harmed by the reload, the restart or the boot", _is_harmed),
@@ -85,13 +89,9 @@ _COUNTS: Final[Sequence[tuple[str, Is]]] = (
     ("of these, `-t` says ok", lambda row: _is_regretted(row) and row["verdicts"]["syntax"] == "ok"),
     ("of these, `-T` says ok (Kea 2.2.0 and two of the daemons have none)", lambda row: _is_regretted(row) and row["verdicts"]["extended"] == "ok"),
     ("with the agent: harmful, and read by Kea all the same", lambda row: _is_regretted(row) and not _is_kept_out(row)),
-    ("with the agent: refused, or made to wait, before Kea was touched", lambda row: _is_kept_out(row)),
+    ("with the agent: refused, or made to wait, before Kea was touched", _is_kept_out),
     ("with the agent: not served at the end", lambda row: not _serves(row)),
 )  # fmt: skip
-
-
-def _is_kept_out(row: Row) -> bool:
-    return row["with"]["first"]["outcome"] in ("rejected", "deferred")
 
 
 def _serves(row: Row) -> bool:
