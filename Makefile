@@ -32,7 +32,7 @@ test: images test-unit test-lab
 images: hosts
 	$(LAB) images
 
-## make test-unit  no hosts, under a minute
+## make test-unit  no hosts, about a minute
 test-unit: $(VENV)/.done
 	$(PYTEST) -n 2 tests/unit
 
