@@ -15,6 +15,8 @@ from kea_agent.lint import Finding
 from kea_agent.rules import RULES
 
 _COLORS = {"error": "31", "warning": "33", "info": "36", "unknown": "35"}
+# Levels that may say of a place what a rule has said of it: it is told who speaks.
+_OTHERS = ("kea", "rehearsal")
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice", "unknown": "warning"}
 _SARIF = {"error": "error", "warning": "warning", "info": "note", "unknown": "warning"}
 
@@ -29,7 +31,8 @@ def text(findings: Sequence[Finding], *, color: bool = False) -> str:
 
 def _block(finding: Finding, *, color: bool) -> Iterator[str]:
     paint = _painted if color else _plain
-    name = f" [{finding.rule}]" if finding.rule else ""
+    judge = finding.rule or (finding.level if finding.level in _OTHERS else "")
+    name = f" [{judge}]" if judge else ""
     severity = paint(f"{finding.severity}:", _COLORS[finding.severity])
     yield f"{paint(finding.place, '1')}: {severity} {finding.message}{paint(name, '2')}"
     if finding.line:
@@ -134,10 +137,12 @@ def _result(finding: Finding) -> dict[str, Any]:
     where: dict[str, Any] = {"artifactLocation": {"uri": _uri(finding.file)}}
     if finding.row is not None:
         where["region"] = {"startLine": finding.row, "startColumn": finding.column or 1}
+    # What to do stands with the rule; where there is none, here.
+    more = f" {finding.do}" if finding.do and not finding.rule else ""
     return {
         "ruleId": finding.rule or finding.level,
         "level": _SARIF[finding.severity],
-        "message": {"text": finding.message},
+        "message": {"text": f"{finding.message}{more}"},
         "locations": [{"physicalLocation": where}],
     }
 

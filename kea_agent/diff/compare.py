@@ -14,8 +14,11 @@ from kea_agent.diff.identity import has_members, label, members, option_codes
 
 Tree = dict[str, Any]
 
-# What the two hosts of a pair have each for itself.
-_HOST_LOCAL = ("this-server-name", "interfaces-config", "server-id", "server-tag", "interface")
+# What the two hosts of a pair have each for itself: which one it is, its interfaces and addresses, its certificate.
+HOST_LOCAL = frozenset((
+    "this-server-name", "interfaces-config", "interface", "server-id", "server-tag", "socket-address", "http-host",
+    "cert-file", "key-file",
+))  # fmt: skip
 _MISSING: Any = object()
 
 
@@ -59,7 +62,7 @@ def without_host_local(tree: Any) -> Any:
         return [without_host_local(item) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    return {key: without_host_local(value) for key, value in tree.items() if key not in _HOST_LOCAL}
+    return {key: without_host_local(value) for key, value in tree.items() if key not in HOST_LOCAL}
 
 
 def _flat(tree: Tree) -> Tree:

@@ -7,10 +7,10 @@ docs/usage/rules.md has every rule with a bad and a good example, and the tests 
 
 from __future__ import annotations
 
-from kea_agent.rules import control, ddns, ha, hooks, keywords, pools, reservations, service, subnets
+from kea_agent.rules import control, ddns, ha, hooks, keywords, options, pools, reservations, service, subnets
 from kea_agent.rules.base import RULES, Problem, Rule, Severity, Version, parse_version
 from kea_agent.rules.model import Config
 
 __all__ = ["RULES", "TOPICS", "Config", "Problem", "Rule", "Severity", "Version", "parse_version"]
 
-TOPICS = (subnets, pools, reservations, ha, control, hooks, ddns, service, keywords)
+TOPICS = (subnets, pools, reservations, ha, control, hooks, ddns, service, options, keywords)

@@ -108,6 +108,21 @@ def _strays(config: Config, owner: Node, key: str, allowed: str) -> Iterator[Pro
 
 
 @rule(
+    "log-severity-unknown",
+    Severity.WARNING,
+    says="A logger has a severity that Kea does not know: it logs from INFO on.",
+    do="Use DEBUG, INFO, WARN, ERROR, FATAL or NONE.",
+    daemons=ANY,
+)
+def _severity(config: Config) -> Iterator[Problem]:
+    """In any case of letters (logger_level.cc, 2.2.0 to 3.3.0)."""
+    for logger in config.root.nodes("loggers"):
+        name = logger.text("severity")
+        if name is not None and name.upper() not in ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"):
+            yield Problem(logger.at("severity"), f"there is no severity {quoted(name)}")
+
+
+@rule(
     "lease-file-relative",
     Severity.WARNING,
     says="Before Kea 2.4.2 and 2.6.3 a lease file without a directory is looked for in the working directory, `/`.",

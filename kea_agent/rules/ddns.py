@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kea_agent.rules.base import ONLY_DDNS, Problem, Severity, rule
-from kea_agent.rules.model import Config, Node
+from kea_agent.rules.model import Config, Node, address, integer, is_odd
 from kea_agent.rules.words import quoted
+
+_ALGORITHMS = frozenset(f"HMAC-{name}" for name in ("MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512"))
 
 
 def _domains(config: Config) -> Iterator[tuple[str, Node]]:
@@ -47,6 +49,65 @@ def _key_duplicate(config: Config) -> Iterator[Problem]:
         if name and name in seen:
             yield Problem(key.at("name"), f"there is already a TSIG key {quoted(name)}")
         seen.add(name or "")
+
+
+@rule(
+    "ddns-algorithm-unknown",
+    Severity.ERROR,
+    says="A TSIG key has an algorithm that Kea does not know; it refuses the file.",
+    do="Use HMAC-MD5, HMAC-SHA1, HMAC-SHA224, HMAC-SHA256, HMAC-SHA384 or HMAC-SHA512, as the DNS server does.",
+    daemons=ONLY_DDNS,
+)
+def _algorithm(config: Config) -> Iterator[Problem]:
+    for key in config.root.nodes("tsig-keys"):
+        name = key.text("algorithm")
+        if name and name.upper() not in _ALGORITHMS:
+            yield Problem(key.at("algorithm"), f"there is no algorithm {quoted(name)}")
+
+
+@rule(
+    "ddns-value-bad",
+    Severity.ERROR,
+    says="A number is out of its range, or a name or secret is empty; Kea refuses the file.",
+    do="Ports are 1 to 65535, dns-server-timeout is at least 1 (milliseconds), digest-bits 0 or a multiple of 8.",
+    daemons=ONLY_DDNS,
+)
+def _value(config: Config) -> Iterator[Problem]:
+    domains = [domain for _, domain in _domains(config)]
+    for place in (config.root, *(server for domain in domains for server in domain.nodes("dns-servers"))):
+        yield from _number(place, "port", lambda port: 0 < port < 65536)
+    yield from _number(config.root, "dns-server-timeout", lambda timeout: timeout > 0)
+    for key in config.root.nodes("tsig-keys"):
+        yield from _number(key, "digest-bits", lambda bits: bits >= 0 and bits % 8 == 0)
+    for place in (*domains, *config.root.nodes("tsig-keys")):
+        for word in ("name", "algorithm", "secret", "secret-file"):
+            if place.map.get(word) == "":
+                yield Problem(place.at(word), f"{quoted(word)} is empty")
+
+
+def _number(place: Node, key: str, is_good: Callable[[int], bool]) -> Iterator[Problem]:
+    number = integer(place.map, key)
+    if number is not None and not is_good(number):
+        yield Problem(place.at(key), f"{quoted(key)} cannot be {number}")
+
+
+@rule(
+    "ddns-server-bad",
+    Severity.ERROR,
+    says="A DNS server is not given by its address; Kea refuses the file.",
+    do='Write "ip-address" with an address; names are not looked up.',
+    daemons=ONLY_DDNS,
+)
+def _server(config: Config) -> Iterator[Problem]:
+    for _, domain in _domains(config):
+        for server in domain.nodes("dns-servers"):
+            written = server.text("ip-address")
+            if server.text("hostname"):
+                yield Problem(server.at("hostname"), "a DNS server by its name, which Kea does not look up")
+            elif not written:
+                yield Problem(server.path, "the DNS server has no ip-address")
+            elif not is_odd(written) and address(written, 4) is None and address(written, 6) is None:
+                yield Problem(server.at("ip-address"), f"{quoted(written)} is no address")
 
 
 @rule(

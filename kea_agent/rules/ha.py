@@ -8,6 +8,7 @@ reload with such a file leaves the server deaf.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,20 @@ _NEEDED = {
     "load-balancing": ("primary", "secondary"),
     "hot-standby": ("primary", "standby"),
     "passive-backup": ("primary",),
+}
+# What the hook reads (ha_config_parser.cc, 2.2.0 to 3.3.0), by where it stands.
+_TLS = "trust-anchor cert-file key-file"
+_READ = {
+    "relationship": f"""
+        this-server-name mode peers state-machine multi-threading send-lease-updates sync-leases sync-timeout
+        sync-page-limit delayed-updates-limit heartbeat-delay max-response-delay max-ack-delay max-unacked-clients
+        max-rejected-lease-updates wait-backup-ack require-client-certs restrict-commands {_TLS}""",
+    "peers": f"""
+        name url role auto-failover basic-auth-user basic-auth-password basic-auth-user-file
+        basic-auth-password-file {_TLS}""",
+    "multi-threading": "enable-multi-threading http-dedicated-listener http-listener-threads http-client-threads",
+    "state-machine": "states",
+    "states": "state pause",
 }
 _MAX_RESPONSE_DELAY = 60000  # Kea's default, in milliseconds
 _PAIRS = ("load-balancing", "hot-standby")
@@ -200,6 +215,34 @@ def _delays(config: Config) -> Iterator[Problem]:
             )
         if relationship.text("mode") == "hot-standby" and (integer(relationship.map, "delayed-updates-limit") or 0) > 0:
             yield Problem(relationship.at("delayed-updates-limit"), "this has to be 0 in hot-standby")
+
+
+@rule(
+    "ha-parameter-unknown",
+    Severity.WARNING,
+    says="High Availability does not know a parameter, and goes on without a word: its default holds.",
+    do="Mend the spelling, or take it out; a note of one's own belongs into user-context.",
+)
+def _parameter_unknown(config: Config) -> Iterator[Problem]:
+    for kind, place in _places(config):
+        known = _READ[kind].split()
+        for key in place.map:
+            if key not in known and key not in ("comment", "user-context"):
+                near = difflib.get_close_matches(key, known, 1)
+                meant = f": did you mean {quoted(near[0])}?" if near else ""
+                yield Problem(place.at(key), f"there is no parameter {quoted(key)} here{meant}", is_key=True)
+
+
+def _places(config: Config) -> Iterator[tuple[str, Node]]:
+    """Every map in which the hook looks for parameters."""
+    for relationship in config.relationships:
+        yield "relationship", relationship
+        for key in ("multi-threading", "state-machine"):
+            if inside := relationship.node(key):
+                yield key, inside
+        machine = relationship.node("state-machine")
+        yield from (("states", state) for state in (machine.nodes("states") if machine else ()))
+    yield from (("peers", peer) for _, peer in _peers(config))
 
 
 @rule(

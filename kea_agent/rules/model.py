@@ -131,6 +131,8 @@ class Config:
         self.root = Node((root_key,), root if type(root) is dict else {})
         self.previous = previous
         self.environment = environment
+        # What was found once and is asked for by several rules.
+        self.read: dict[str, Any] = {}
         # -X (3.0 and later): Kea does not enforce its own security rules.
         self.is_unconfined = "-X" in argv
 

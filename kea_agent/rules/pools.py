@@ -67,11 +67,10 @@ def _overlap(config: Config) -> Iterator[Problem]:
     for subnet in config.subnets:
         pools = _pools_of(subnet, config)
         pools.sort(key=lambda each: each[0])
-        for (before, _, _), (found, pool, key) in pairwise(pools):
+        for (before, other, other_key), (found, pool, key) in pairwise(pools):
             if before.overlaps(found):
-                yield Problem(
-                    pool.node.at(key), f"{key} {quoted(pool.node.text(key))} overlaps with another of its subnet"
-                )
+                message = f"{key} {quoted(pool.node.text(key))} overlaps with {quoted(other.node.text(other_key))}"
+                yield Problem(pool.node.at(key), message)
 
 
 def _pools_of(subnet: Subnet, config: Config) -> list[tuple[Range, Pool, str]]:

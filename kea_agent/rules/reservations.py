@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from kea_agent.keaconf_places import Path
 from kea_agent.rules.base import Problem, Severity, rule
-from kea_agent.rules.model import Config, Hosts, Range, address, is_odd, prefix, strings, text
+from kea_agent.rules.model import Config, Hosts, Range, address, is_odd, prefix, spelled, strings, text
 from kea_agent.rules.reserved import (
     IDENTIFIERS,
     LONGEST_HW_ADDRESS,
@@ -110,18 +110,19 @@ def _address_duplicate(config: Config) -> Iterator[Problem]:
     if config.root.map.get("ip-reservations-unique") is False:
         return
     for hosts in config.hosts:
-        yield from _twice(hosts, reserved_addresses(hosts, config.family))
+        yield from _twice(hosts, reserved_addresses(hosts, config.family), config.family)
         if config.family == 6:
             read = ((prefix(written, 6), path) for written, path in reserved_prefixes(hosts))
             # Kea compares the address alone, whatever the length.
-            yield from _twice(hosts, ((found.address, path) for found, path in read if found))
+            yield from _twice(hosts, ((found.address, path) for found, path in read if found), 6)
 
 
-def _twice(hosts: Hosts, places: Iterable[tuple[int, Path]]) -> Iterator[Problem]:
+def _twice(hosts: Hosts, places: Iterable[tuple[int, Path]], family: int) -> Iterator[Problem]:
     seen: set[int] = set()
     for number, path in places:
         if number in seen:
-            yield Problem(hosts.path(int(path[0]), *path[1:]), "this is reserved for another client already")
+            message = f"{spelled(number, family)} is reserved for another client already"
+            yield Problem(hosts.path(int(path[0]), *path[1:]), message)
         seen.add(number)
 
 
@@ -139,7 +140,8 @@ def _outside_subnet(config: Config) -> Iterator[Problem]:
         for number, path in reserved_addresses(hosts, config.family):
             if not span.first <= number <= span.last:
                 where = quoted(hosts.subnet.node.text("subnet"))
-                yield Problem(hosts.path(int(path[0]), *path[1:]), f"the reserved address is not in subnet {where}")
+                message = f"{spelled(number, config.family)} is not in subnet {where}"
+                yield Problem(hosts.path(int(path[0]), *path[1:]), message)
 
 
 @rule(

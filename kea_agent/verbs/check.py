@@ -18,6 +18,7 @@ from kea_agent import check, databases, keaconf, lint, redact, rehearsal, report
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import AgentError, ConfigError, ExitCode, SettingsError
 from kea_agent.history import History
+from kea_agent.keaconf_advice import advice
 from kea_agent.lint import Finding
 from kea_agent.rules import RULES
 from kea_agent.settings import Settings
@@ -118,7 +119,8 @@ def _judge_with_kea(daemon: Daemon, document: keaconf.Document, unit: units.Unit
     for warning in verdict.warnings:
         yield _of_place(document.path, "warning", redact.cleaned(warning, document.tree))
     if verdict.could_not:
-        yield _of_place(document.path, "unknown", verdict.could_not)
+        do = "" if Path(_argv(daemon, unit)[0]).exists() else "Where there is no Kea, ask for --level rules."
+        yield replace(_of_place(document.path, "unknown", verdict.could_not), do=do)
     if verdict.problem:
         yield _of_error(verdict.problem, "kea", document)
 
@@ -150,7 +152,8 @@ def _argv(daemon: Daemon, unit: units.Unit | None) -> tuple[str, ...]:
 def _of_error(error: ConfigError, level: str, document: keaconf.Document | None = None) -> Finding:
     line, caret = lint.source_line(error)
     message = redact.cleaned(error.message, document.tree) if document else error.message
-    return Finding("", "error", message, error.place, error.file, error.line, error.column, "", level, line, caret)
+    do = advice(error.message) if level == "syntax" else ""
+    return Finding("", "error", message, error.place, error.file, error.line, error.column, do, level, line, caret)
 
 
 def _of_warning(warning: str) -> Finding:
@@ -165,7 +168,7 @@ def _of_warning(warning: str) -> Finding:
         column=int(column) if column.isdecimal() else None,
     )
     shown, caret = lint.source_line(where)
-    return Finding("", "warning", words, place, file, where.line, where.column, "", "syntax", shown, caret)
+    return Finding("", "warning", words, place, file, where.line, where.column, advice(words), "syntax", shown, caret)
 
 
 def _of_place(place: str, severity: str, words: str) -> Finding:

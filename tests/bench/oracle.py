@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """Our reader beside `kea-dhcp4 -t` and `kea-dhcp6 -t` of every version in the lab's images, on generated and mutated files.
 
-Half of the files are plain JSON in a user context, where Kea's grammar knows no keywords: there the two have to agree on yes
-and no. The other half are mutated examples of docs/usage/rules.md and the packages' own files: there Kea refuses more than
-the language (keywords, types), and has to refuse what we refuse. Both have to name the same line. Root; prints seed and count.
+Half of the files are plain JSON in a user context, where Kea's grammar knows no keywords. The other half are mutated examples of
+docs/usage/rules.md and the packages' own files: there the reader and the rules about keywords and their values are what Kea's
+grammar is. The two have to agree on yes and no, and the reader and Kea on the line. Root; prints seed and count.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from kearoots import Root, Verdict, roots  # noqa: E402 - after its directory is
 from keatexts import HEAD, INCLUDED, SNIPPETS, TAIL, mutant  # noqa: E402
 from rulespage import sections  # noqa: E402
 
-from kea_agent import keaconf  # noqa: E402
+from kea_agent import keaconf, lint  # noqa: E402
 from kea_agent.daemons import DHCP4, DHCP6, Daemon  # noqa: E402
 from kea_agent.errors import ConfigError  # noqa: E402
+from kea_agent.rules import Severity, parse_version  # noqa: E402
 
+# The rules that are Kea's grammar.
+RULES = {"keyword-unknown", "keyword-missing", "keyword-twice", "value-type", "value-unknown", "ddns-value-bad"}
 # Kea's words for what its grammar knows and the language does not: keywords, types, and what has to be there.
 GRAMMAR = (
     "unexpected keyword",
@@ -76,7 +79,7 @@ def _told(sums: Counter[str]) -> int:
         "asked",
         "both accept",
         "both refuse",
-        "grammar only",
+        "both refuse by grammar",
         "grammar first",
         "line same",
         "line differs",
@@ -153,8 +156,8 @@ class _Bench:
         for kea in self.keas:
             sums["asked"] += 1
             said = kea.ask(text.daemon.binary, "-t", kea.path / self.here.relative_to("/") / "main")
-            kind = _difference(text, ours, said, self.here)
-            sums[kind.partition(":")[0]] += 1
+            kind = _difference(ours, said, self._faults(text, kea) if ours.accepted else [])
+            sums[kind] += 1
             if said.is_syntax and ours.words and said.place and ours.place:
                 kind = _line(text, ours, said)
                 sums[kind] += 1
@@ -169,15 +172,22 @@ class _Bench:
             return Verdict(False, f"Syntax check failed with: {place}: {error.message}")
         return Verdict(True, "")
 
+    def _faults(self, text: Text, kea: Root) -> list[str]:
+        """What the rules have against the keywords."""
+        tree = keaconf.read(str(self.here / "main"), text.daemon.root_key).tree
+        found = lint.problems_of(text.daemon.name, tree, lint.Setup(parse_version(kea.version)))
+        assert all(rule.severity is Severity.ERROR for rule, _ in found if rule.id in RULES)
+        return [problem.message for rule, problem in found if rule.id in RULES]
 
-def _difference(text: Text, ours: Verdict, said: Verdict, here: Path) -> str:
+
+def _difference(ours: Verdict, said: Verdict, faults: list[str]) -> str:
     # What fails after the syntax was right is no question of the language.
     took_syntax = said.accepted or not said.is_syntax
-    if ours.accepted == took_syntax:
-        return "both accept" if ours.accepted else "both refuse"
-    if took_syntax or (text.is_free and not _has_left_the_context(text, here)):
+    if ours.accepted and not faults:
+        return "both accept" if took_syntax else "disagree"
+    if took_syntax:
         return "disagree"
-    return "grammar only" if any(words in said.words for words in GRAMMAR) else "disagree"
+    return "both refuse by grammar" if faults else "both refuse"
 
 
 def _line(text: Text, ours: Verdict, said: Verdict) -> str:
@@ -186,12 +196,6 @@ def _line(text: Text, ours: Verdict, said: Verdict) -> str:
         return "line same"
     first = ("unexpected keyword", "expecting {") if text.is_free else GRAMMAR
     return "grammar first" if any(words in said.words for words in first) else "line differs"
-
-
-def _has_left_the_context(text: Text, here: Path) -> bool:
-    """Whether the mutation closed the user context, so that keywords follow."""
-    root = keaconf.read(str(here / "main"), text.daemon.root_key).root
-    return list(root) != ["user-context"] or not isinstance(root["user-context"], dict)
 
 
 assert HEAD.startswith(b'{"Dhcp4"')

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MPL-2.0
 """The rules beside real Kea on mutated configurations: what Kea takes, no rule may call an error.
 
-The files are the examples of docs/usage/rules.md and the packages' own, with values of the same key exchanged, numbers moved,
-members left out and doubled. Each is asked of every version in the lab's images with -t and, where -t takes it and there is
-one, -T, which also loads hooks. Root; prints seed, count, and every error that Kea did not share.
+The files are the examples of docs/usage/rules.md and the packages' own, with values exchanged, numbers moved, members left out,
+doubled and put elsewhere. Each is asked of every version in the lab's images with -t and, where -t takes it and there is
+one, -T, which also loads hooks. What Kea's grammar refuses, the rules about keywords have to refuse, and nothing else. Root;
+prints seed, count, and every error that Kea did not share.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ from kea_agent.rules import RULES, Severity, parse_version  # noqa: E402
 # What no check of Kea's shows (docs/usage/rules.md says what happens instead); -T does not look at a lease file's place unless
 # "persist" is written out, nor 2.6.3's at a control socket's.
 UNSEEN = frozenset({"ha-without-lease-cmds", "subnet-id-changed", "lease-file-directory", "control-socket-directory"})
+GRAMMAR = frozenset(
+    {"keyword-unknown", "keyword-missing", "keyword-twice", "value-type", "value-unknown", "ddns-value-bad"}
+)
 Tree = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare; 1 if a rule calls an error what Kea takes."""
+    """Compare; 1 if a rule calls an error what Kea takes, or the rules about keywords miss what its grammar refuses."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=5000, help="of files; each is asked of every version")
     parser.add_argument("--seed", type=int, default=None)
@@ -128,6 +132,8 @@ def _change(node: Any, key: Any, pool: dict[str, list[Any]], rng: random.Random)
     elif isinstance(node, dict) and kind < 0.75:
         other = rng.choice(list(pool))
         node[other] = copy.deepcopy(rng.choice(pool[other]))
+    elif isinstance(node, dict) and kind < 0.8:
+        node[key] = copy.deepcopy(rng.choice(pool[rng.choice(list(pool))]))
     elif isinstance(node[key], str) and node[key]:
         at = rng.randrange(len(node[key]))
         node[key] = node[key][:at] + rng.choice(["0", "1", ".", ":", " ", "/", "-", "f", "9", ""]) + node[key][at + 1 :]
@@ -151,6 +157,11 @@ def _compare(kea: Root, daemon: Daemon, tree: Tree, sums: Counter[str]) -> None:
             if _is_error(rule.id, problem)
         }
         verdict = kea.ask(daemon.binary, "-t", file)
+        if verdict.is_syntax != bool(found & GRAMMAR):
+            sums[
+                f"!grammar {kea.version} {sorted(found & GRAMMAR)} {verdict.words[:200]} {json.dumps(tree)[:1500]}"
+            ] += 1
+        sums["kea_refuses_by_grammar"] += verdict.is_syntax
         if verdict.accepted and daemon.has_ha and kea.release > (2, 2):
             sums["asked_with_-T"] += 1
             verdict = kea.ask(daemon.binary, "-T", file)

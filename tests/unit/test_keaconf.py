@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from kea_agent import keaconf, keaconf_grammar
 from kea_agent.errors import ConfigError
+from kea_agent.keaconf_advice import advice
 
 NOBODY = 65534
 quick = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -194,6 +195,7 @@ SYNTAX = [
 def test_syntax_errors_have_a_place(main: Path, text: str, line: int, column: int, message: str) -> None:
     main.write_bytes(text.encode())
     error = refusal(main)
+    assert advice(error.message), error.message
     assert (error.file, error.line, error.column) == (str(main), line, column)
     assert message in error.message
     assert "\n" not in error.message
@@ -301,9 +303,9 @@ def test_include_bombs_are_bounded(tmp_path: Path, main: Path, leaf: str) -> Non
         (tmp_path / f"n{level}").write_text(f'<?include "n{level + 1}"?>' * 20)
     (tmp_path / "n10").write_text(leaf)
     main.write_text('{<?include "n1"?>')
-    started = time.monotonic()
+    started = time.thread_time()
     assert "cannot include" in refusal(main, cwd=str(tmp_path), max_bytes=20_000_000).message
-    assert time.monotonic() - started < 3
+    assert time.thread_time() - started < 3
     assert len(keaconf.file_set(str(main), cwd=str(tmp_path))) == 11
 
 
@@ -608,10 +610,10 @@ def test_the_quick_way_and_the_exact_way_agree(data: bytes) -> None:
 )
 def test_no_text_takes_long(main: Path, text: str) -> None:
     main.write_text(text)
-    started = time.monotonic()
+    started = time.thread_time()
     try:
         read(main)
     except ConfigError as error:
         assert len(str(error)) < 1000  # noqa: PT017 - either answer will do here
     keaconf.file_set(str(main))
-    assert time.monotonic() - started < 3
+    assert time.thread_time() - started < 3

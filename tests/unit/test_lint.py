@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from kea_agent.errors import ConfigError
 from kea_agent.rules import RULES
 from kea_agent.settings import CheckSettings
 
+TOP = Path(__file__).parents[2]
 TEXT = """{ "Dhcp4": {
   "subnet4": [
     { "id": 1, "subnet": "192.0.2.1/24" },%s
@@ -165,3 +170,24 @@ def test_what_kea_quotes_may_be_a_secret(tmp_path: Path) -> None:
 
 def test_the_ids_are_words_that_a_comment_can_name() -> None:
     assert all(name.replace("-", "").isalnum() and name.islower() for name in RULES)
+
+
+def test_a_checkout_checks_files_with_python_alone(tmp_path: Path) -> None:
+    """What .pre-commit-hooks.yaml starts; no site-packages, so no package can be needed."""
+    entry = re.search(r"^  entry: (\S+)$", (TOP / ".pre-commit-hooks.yaml").read_text(), re.MULTILINE)
+    assert entry
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    path = tmp_path / "kea-dhcp4.conf"
+    for text, code, words in (
+        ('{ "Dhcp4": { "valid-lifetime": 1 } }', 0, ""),
+        ('{ "Dhcp4": { "valid-lifetime": "1" } }', 1, "[value-type]"),
+        ('{ "Dhcp4": { "valid-lifetime": 1 "renew-timer": 1 } }', 1, "= Put a comma"),
+    ):
+        path.write_text(text)
+        done = subprocess.run(
+            [TOP / entry[1], "--kea-version", "3.0", path],
+            env={"PATH": f"{tmp_path}:{os.defpath}"}, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, words in done.stdout) == (code, True), done.stdout

@@ -27,7 +27,7 @@ def test_text() -> None:
         "       |         ^\n"
         "       = Do it.\n"
         "\n"
-        "/etc/kea/f: unknown: cannot run it\n"
+        "/etc/kea/f: unknown: cannot run it [kea]\n"
     )
     assert report.text([ERROR, UNKNOWN, UNKNOWN, ERROR]).endswith("\n\n2 errors, 2 unknown\n")
 

@@ -232,7 +232,12 @@ def test_a_kea_of_the_future_may_know_more(
 
 def test_what_is_free_is_left_alone() -> None:
     free = {"anything": {"goes": [{"here": 1}]}}
-    tree = {"user-context": free, "dhcp-queue-control": free, "hooks-libraries": [{"library": "x", "parameters": free}]}
+    queue = {"enable-queue": True, **free}
+    tree = {
+        "user-context": free,
+        "dhcp-queue-control": queue,
+        "hooks-libraries": [{"library": "x", "parameters": free}],
+    }
     assert ids(tree) == []
 
 
@@ -242,8 +247,21 @@ def test_an_address_in_ipv6_options_has_to_be_one() -> None:
     assert ids({"option-data": [{"name": "dns-servers", "data": "2001:db8::1,,"}]}, "dhcp6") == []
 
 
-def test_a_lifetime_for_ever_is_no_disorder() -> None:
-    assert ids({"min-valid-lifetime": 1800, "valid-lifetime": 3600, "max-valid-lifetime": -1}) == []
+@pytest.mark.parametrize(
+    ("lifetimes", "is_right"),
+    [
+        ({"min-valid-lifetime": 1800, "valid-lifetime": 3600, "max-valid-lifetime": -1}, True),
+        ({"valid-lifetime": 50, "max-valid-lifetime": -1}, True),
+        ({"min-valid-lifetime": 10, "max-valid-lifetime": 10000}, True),
+        ({"valid-lifetime": 5, "min-valid-lifetime": 10}, False),
+        ({"valid-lifetime": 50, "max-valid-lifetime": 10}, False),
+        ({"valid-lifetime": -1, "max-valid-lifetime": 10}, False),
+        ({"valid-lifetime": 5, "min-valid-lifetime": -1}, False),
+    ],
+)
+def test_lifetimes_and_those_for_ever(lifetimes: dict[str, int], is_right: bool) -> None:
+    for tree in (lifetimes, four(**lifetimes), {"client-classes": [{"name": "a", **lifetimes}]}):
+        assert ids(tree) == ([] if is_right else ["lifetimes-disordered"])
 
 
 def test_a_rule_that_is_broken_very_often_is_cut_short(tmp_path: Path) -> None:

@@ -18,10 +18,9 @@ from rulespage import sections
 from kea_agent import keaconf, lint, redact
 from kea_agent.daemons import BY_NAME, DAEMONS
 from kea_agent.keaconf_places import Places
-from kea_agent.rules import RULES, Config, parse_version
-from kea_agent.rules.keyword_table import TABLE
+from kea_agent.rules import RULES, Config, grammar, parse_version
 
-KEYWORDS = sorted({word for _, _, _, words in TABLE for word in words.split()})
+KEYWORDS = sorted({key for daemon in DAEMONS for _, key in grammar.spans(daemon.name)} - {"*"})
 STRINGS = [
     "", " ", "x", "192.0.2.0/24", "192.0.2.1 - 192.0.2.9", "2001:db8::/32", "::/0", "0.0.0.0/0", "::", "0.0.0.0", "/", "-", "00:0c",
     "'", "\u0663", "\udcff", "fe80::1%lo", "http://", "http://[", "http://:/", "libdhcp_ha.so", "/libdhcp_ha.", "memfile", "mysql",
