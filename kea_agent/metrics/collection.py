@@ -18,7 +18,7 @@ from typing import Any
 
 from kea_agent import proc
 from kea_agent.errors import BusError
-from kea_agent.metrics import ha, kea_status, units
+from kea_agent.metrics import drift, ha, kea_status, units
 from kea_agent.metrics.exposition import document
 from kea_agent.metrics.families import Definition, Sample
 from kea_agent.metrics.kea import COMPLETE, DURATION, SUCCESS, UNKNOWN, UNKNOWN_COUNT, Answer, KeaView, Target
@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 UP = Definition("kea_up", "Whether the Kea daemon answers (1) or not (0).")
 DEFINITIONS = (
-    UP, SUCCESS, DURATION, COMPLETE, *kea_status.DEFINITIONS, *ha.DEFINITIONS, *units.DEFINITIONS, UNKNOWN, UNKNOWN_COUNT,
+    UP, SUCCESS, DURATION, COMPLETE, *kea_status.DEFINITIONS, *ha.DEFINITIONS, *drift.DEFINITIONS, *units.DEFINITIONS,
+    UNKNOWN, UNKNOWN_COUNT,
 )  # fmt: skip
 # For the threads to come back after their own deadlines.
 _GRACE = 0.5

@@ -22,12 +22,15 @@ from typing import Any
 
 from kea_agent import proc
 from kea_agent.control import Channel
+from kea_agent.daemons import BY_NAME
 from kea_agent.errors import AgentError, ControlError
 from kea_agent.metrics import ha, kea_status, subnets
+from kea_agent.metrics.drift import Drift
 from kea_agent.metrics.exposition import Draft, Writer
 from kea_agent.metrics.families import Definition, Sample
 from kea_agent.metrics.line import MAX_LONG_BYTES, Line
 from kea_agent.metrics.plan import Extent, Plan
+from kea_agent.verify import keas_time
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A status and when the configuration was taken in: within `commit` to `commit + slack`, Unix seconds."""
+    """A status and when the configuration was taken in: within `commit` to `commit + slack`, seconds of Kea's clock."""
 
     pid: int
     status: dict[str, Any]
@@ -124,6 +127,7 @@ class KeaView:
         self._daemon = daemon
         self._notice = notice
         self._names: _Names | None = None
+        self._drift = Drift(daemon)
         self._version: tuple[int, str] | None = None
         self._last: _Seen | None = None
         self._hash: str | None = None
@@ -165,9 +169,9 @@ class KeaView:
         self._look_at_hash(line)
 
     def _look(self, line: Line, pid: int) -> _Seen:
-        asked = time.time()
+        asked = keas_time()
         status = line.ask("status-get").arguments
-        answered = time.time()
+        answered = keas_time()
         age, uptime = status.get("reload"), status.get("uptime")
         if not isinstance(age, int) or not isinstance(uptime, int):
             raise ControlError("status-get: no times in the answer")
@@ -205,6 +209,7 @@ class KeaView:
         extent = names.plan.extent
         answer.draft, answer.pools = draft, names.pools
         answer.samples += _unknown(self._daemon, draft)
+        answer.samples += self._drift.samples(self._version_of(line, seen.pid))
         answer.samples.append(Sample(COMPLETE, (self._daemon,), float(extent is Extent.ALL)))
         if extent is Extent.SERVER:
             raise ControlError(f"only {extent}")
@@ -239,6 +244,7 @@ class KeaView:
             configuration = line.ask("config-get", max_bytes=MAX_LONG_BYTES).arguments
             digest = self._hash = str(configuration["hash"]) if configuration.get("hash") else None
             self._notice(digest)
+            self._drift.learn(configuration.get(BY_NAME[self._daemon].root_key))
         found = subnets.labels(self._daemon, configuration, context)
         plan = Plan(self._daemon, len(found), subnets.has_hook(self._daemon, configuration, "stat_cmds"))
         pools = subnets.pools(self._daemon, configuration)

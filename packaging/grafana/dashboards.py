@@ -24,6 +24,11 @@ def _ratio(assigned: str, there_are: str, labels: str) -> str:
     return f"{assigned}{{{labels}}} / ({there_are}{{{labels}}} > 0)"
 
 
+def _is_one(family: str) -> str:
+    most, least = (f"{how} by (daemon, pair, version) ({family}{{{OF}}})" for how in ("max", "min"))
+    return f"{most} == bool {least}"
+
+
 def _of_networks(family: str) -> str:
     return f'sum by (instance, daemon, shared_network) ({family}{{{OF}, shared_network!=""}})'
 
@@ -127,6 +132,8 @@ HA = Dashboard("kea-ha", "Kea: High Availability", "The relationships as each se
             Query(f"kea_ha_unacked_clients_left{{{OF}}}", RELATIONSHIP + " left"),
             Query(f"kea_ha_analyzed_packets{{{OF}}}", RELATIONSHIP + " packets looked at"),
         )),
+        Panel("Same configuration", "What is each host's own aside; changes are taken in one after the other.",
+              (Query(_is_one("kea_ha_config_fingerprint"), "{{daemon}} {{pair}}"),), "stat", states=True),
         Panel("Clock skew", "HA ends beyond 60 s (told from Kea 2.7.2 on).", (Query(f"kea_ha_clock_skew_seconds{{{OF}}}", RELATIONSHIP),), unit="s", least=None),
         Panel("Lease updates that were not sent", "", (Query(f"rate(kea_ha_unsent_updates_total{{{OF}}}{RATE})", RELATIONSHIP),), unit="cps"),
     )),

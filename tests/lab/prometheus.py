@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import Lab
-from labkit.host import tail, wait_for
+from labkit.host import PATIENCE, tail, wait_for
 from labkit.network import Network
 from promtext import RULES
 
@@ -89,16 +89,16 @@ class Prometheus:
         """One of them."""
         return self.query_all([expr])[0]
 
-    def wait(self, expr: str, seconds: float, until: Callable[[list[Series]], bool] = bool) -> float:
+    def wait(self, expr: str, until: Callable[[list[Series]], bool] = bool) -> float:
         """Wait until an expression has an answer, or one that will do; the seconds it took."""
-        for left in wait_for(seconds, every=0.3):
+        for left in wait_for(every=0.3):
             if until(self.query(expr)):
-                return seconds - left
-        raise AssertionError(f"nothing for {expr} in {seconds} s: {self.query(expr)}\n{self._said()}")
+                return PATIENCE - left
+        raise AssertionError(f"nothing for {expr} in {PATIENCE:g} s: {self.query(expr)}\n{self._said()}")
 
     def wait_started(self) -> None:
         """Wait until it answers."""
-        for _ in wait_for(15, every=0.2):
+        for _ in wait_for(every=0.2):
             assert self.process.poll() is None, self._said()
             if self.ask(("/api/v1/status/buildinfo", {}))[0]["status"] == "success":
                 return
@@ -127,7 +127,7 @@ def prometheus(lab: Lab, directory: Path) -> Iterator[Prometheus]:
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

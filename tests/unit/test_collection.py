@@ -21,6 +21,7 @@ from kea_agent.metrics import Collection, Scrape, Target, Wishes, World
 from kea_agent.metrics.families import Sample
 
 PID = os.getpid()
+MACHINE = 1.0  # seconds that a busy machine may add; who does not keep the time takes ten
 CONFIG = {
     "Dhcp4": {
         "subnet4": [{"id": 1, "subnet": "10.1.0.0/16", "user-context": {"name": "one"}}],
@@ -310,7 +311,7 @@ def test_a_server_that_answers_badly_is_not_up_and_costs_its_timeout_at_most(kea
     kea.manner = manner
     began = time.monotonic()
     scrape = Bench(dhcp4(kea.channel), timeout=0.3).scrape()
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 0.3 + MACHINE
     assert (scrape.up, success(scrape), scrape.text) == ({"dhcp4": False}, {("status",): 0}, b"")
 
 
@@ -320,7 +321,7 @@ def test_bad_statistics_cost_only_the_statistics(kea: FakeKea, manner: Manner, c
     kea.manners[command] = manner
     began = time.monotonic()
     scrape = Bench(dhcp4(kea.channel), timeout=0.5).scrape()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 0.5 + MACHINE
     assert scrape.up == {"dhcp4": True}
     if (command, manner) != ("config-get", BAD["empty"]):
         assert success(scrape) == {("status",): 1, ("statistics",): 0}
@@ -368,7 +369,7 @@ def test_one_that_hangs_does_not_hide_the_others(kea: FakeKea, tmp_path: Path) -
         six.manner = silent
         began = time.monotonic()
         scrape = Bench(dhcp4(kea.channel), Target("dhcp6", PID, six.channel), timeout=0.3).scrape()
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 0.3 + MACHINE
     assert scrape.up == {"dhcp4": True, "dhcp6": False}
     assert len(lines(scrape)) == 4
 
@@ -379,10 +380,10 @@ def test_all_of_them_hang_at_the_same_time(tmp_path: Path) -> None:
         for kea in keas:
             kea.manner = silent
         names = ("dhcp4", "dhcp6", "ddns", "ctrl-agent")
-        bench = Bench(*(Target(name, PID, kea.channel) for name, kea in zip(names, keas, strict=True)), timeout=0.5)
+        bench = Bench(*(Target(name, PID, kea.channel) for name, kea in zip(names, keas, strict=True)), timeout=1.0)
         began = time.monotonic()
         scrape = bench.scrape()
-        assert 0.4 < time.monotonic() - began < 0.8
+        assert 0.9 < time.monotonic() - began < 1.9  # one after the other they would take 4
         assert set(scrape.up.values()) == {False}
     finally:
         for kea in keas:
@@ -403,7 +404,7 @@ def test_a_thread_that_does_not_come_back_is_not_waited_for_and_not_joined_by_ot
     for _ in range(3):
         began = time.monotonic()
         assert bench.scrape().up == {"dhcp4": False}
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 0.2 + MACHINE
     assert calls == ["dhcp4"]
     release.set()
 
