@@ -9,11 +9,12 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_MOST_LINKS = 40  # the kernel's
+_MOST_STEPS = 256  # names on the way to a file, those in links counted: links that lead in circles end
 
 
 def write_atomically(path: Path, text: str | bytes, mode: int, *, durable: bool = False) -> None:
@@ -31,27 +32,66 @@ def replace_content(path: Path, data: bytes) -> None:
     """Give a file another content and leave it what it was: owner, group, mode and extended attributes.
 
     A symlink stays one, its target is replaced. A file that is not there yet gets the caller's user, the group of its
-    directory, and 0640. Durable. Raises OSError, also for a symlink that is not followed (`target_of`).
+    directory, and 0640. Durable. Raises OSError, also for a symlink that is not followed (`pinned`).
     """
-    target = target_of(path)
-    with _replacing(target, durable=True) as stream:
+    with pinned(path) as target, _replacing(target, durable=True) as stream:
         stream.write(data)
         _dress(stream.fileno(), target)
 
 
-def target_of(path: Path) -> Path:
-    """The file behind a symlink: for root, who must not be led elsewhere by those whose directory it is.
+@contextmanager
+def pinned(path: Path) -> Iterator[Path]:
+    """The file behind a path, by a name that nobody can lead elsewhere meanwhile; it need not be there.
 
-    A link of root's is followed, and anybody's to a file of their own. Raises OSError.
+    For root, who must not be led elsewhere by those whose directory it is: directories are entered once and held open,
+    and a link that is not root's has to end at a file (where there is none: in a directory) of the link's own owner.
+    Raises OSError.
     """
-    for _ in range(_MOST_LINKS):
-        if not path.is_symlink():
-            return path
-        owner = path.lstat().st_uid
-        if owner not in (0, path.stat().st_uid):
+    with ExitStack() as held:
+        place = _walk(path, held)
+        if place.led_by - {0, place.owner}:
             raise PermissionError(errno.EPERM, "a symlink of one user to a file of another is not followed", str(path))
-        path = path.parent / path.readlink()
+        yield Path(f"/proc/self/fd/{place.directory}") / place.name
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An open directory and a name in it; who owns what is there; the owners of the links that led there."""
+
+    directory: int
+    name: str
+    owner: int
+    led_by: frozenset[int]
+
+
+def _walk(path: Path, held: ExitStack) -> _Place:
+    ahead, led_by, is_link = [*reversed(path.absolute().parts)], set[int](), False
+    directory = _hold("/", None, held)
+    for _ in range(_MOST_STEPS):
+        name = ahead.pop()
+        try:
+            found = _hold(name, directory, held)
+        except FileNotFoundError:
+            if ahead or is_link:
+                raise
+            return _Place(directory, name, os.fstat(directory).st_uid, frozenset(led_by))
+        status = os.fstat(found)
+        if stat.S_ISLNK(status.st_mode):
+            led_by.add(status.st_uid)
+            is_link = is_link or not ahead
+            ahead += reversed(Path(os.readlink("", dir_fd=found)).parts)
+        elif ahead:
+            directory = found
+        else:
+            return _Place(directory, name, status.st_uid, frozenset(led_by))
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _hold(name: str, directory: int | None, held: ExitStack) -> int:
+    """What has a name in a directory, held open as it is, a link as a link."""
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    held.callback(os.close, descriptor)
+    return descriptor
 
 
 def sync_directory(directory: Path) -> None:
@@ -83,7 +123,7 @@ def _replacing(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
 def _dress(descriptor: int, model: Path) -> None:
     """Owner, group, mode and extended attributes of the model; a file system without such attributes does without."""
     try:
-        status = model.stat()
+        status = model.lstat()
     except FileNotFoundError:
         os.fchown(descriptor, -1, model.parent.stat().st_gid)
         os.fchmod(descriptor, 0o640)
@@ -93,10 +133,10 @@ def _dress(descriptor: int, model: Path) -> None:
     os.fchown(descriptor, status.st_uid, status.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
     with contextlib.suppress(OSError):
-        for name in os.listxattr(model):
+        for name in os.listxattr(model, follow_symlinks=False):
             _copy_attribute(descriptor, model, name)
 
 
 def _copy_attribute(descriptor: int, model: Path, name: str) -> None:
     with contextlib.suppress(OSError):
-        os.setxattr(descriptor, name, os.getxattr(model, name))
+        os.setxattr(descriptor, name, os.getxattr(model, name, follow_symlinks=False))

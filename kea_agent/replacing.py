@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from kea_agent import keaconf
 from kea_agent.errors import AgentError
-from kea_agent.files import replace_content, target_of, write_atomically
+from kea_agent.files import pinned, replace_content, write_atomically
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Replaced:
         """As it was; raises AgentError."""
         holds = f"{self.path} still holds what was to be taken back"
         if self.kept is None:
-            _tried(self.path, "cannot be removed again", lambda: self.path.unlink(missing_ok=True), holds)
+            _tried(self.path, "cannot be removed again", lambda: _remove(self.path), holds)
             return
         data = content(self.kept)
         if data is None:
@@ -104,9 +104,14 @@ def content(path: Path) -> bytes | None:
     return _tried(path, "cannot be read", lambda: _content(path))
 
 
+def _remove(path: Path) -> None:
+    with pinned(path) as target:
+        target.unlink(missing_ok=True)
+
+
 def _content(path: Path) -> bytes | None:
     try:
-        with open(target_of(path), "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with pinned(path) as target, open(target, "rb", opener=_open) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(0, "it is not a regular file")
             data = file.read(keaconf.MAX_BYTES + 1)
@@ -115,6 +120,11 @@ def _content(path: Path) -> bytes | None:
     if len(data) > keaconf.MAX_BYTES:
         raise OSError(0, f"it has more than {keaconf.MAX_BYTES} bytes")
     return data
+
+
+def _open(name: str, flags: int) -> int:
+    """A FIFO does not block, and a link that came there meanwhile is none of ours."""
+    return os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _tried(path: Path, what: str, do: Callable[[], T], holds: str = "nothing was changed") -> T:

@@ -21,7 +21,7 @@ from kea_agent.daemons import BY_NAME
 from kea_agent.diff import Change
 from kea_agent.diff.text import as_json
 from kea_agent.errors import AgentError, ConfigError, ExitCode
-from kea_agent.files import target_of
+from kea_agent.files import pinned
 from kea_agent.lint import Finding
 from kea_agent.replacing import Replaced
 from kea_agent.settings import Settings
@@ -92,7 +92,8 @@ def _changes(about: Subject, copy: str) -> list[Change] | ConfigError:
 def _beside(path: Path, data: bytes) -> Iterator[str]:
     """A copy where Kea may read it: AppArmor lets it read nothing but /etc/kea."""
     try:
-        where = target_of(path).parent
+        with pinned(path) as target:
+            where = target.parent.readlink()
         with tempfile.NamedTemporaryFile(dir=where, prefix=f".{path.name}.") as copy:
             copy.write(data)
             copy.flush()

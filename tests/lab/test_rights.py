@@ -97,9 +97,19 @@ def test_other_verbs_are_refused(stage: Stage) -> None:
     systemctl(stage, f"kill {stage.fallback('ddns')}")
     systemctl(stage, f"reload {stage.fallback('ddns')}")
     systemctl(stage, "daemon-reload")
+    # What every unit that is started later would be given.
+    systemctl(stage, "set-environment PYTHONPATH=/tmp LD_PRELOAD=/tmp/lab-evil.so")
+    systemctl(stage, "unset-environment PATH")
     stage.node.write("/tmp/lab-evil.service", "[Service]\nExecStart=true\n")
     systemctl(stage, "link --runtime /tmp/lab-evil.service")
     assert stage.is_up(stage.own("ddns"))
+
+
+def test_nothing_is_mounted_into_a_unit(stage: Stage) -> None:
+    # Only one that runs, and has a mount namespace of its own, is asked about.
+    stage.swap_in("ddns")
+    systemctl(stage, f"bind {stage.fallback('ddns')} /root /tmp")
+    stage.node.systemctl("start", stage.own("ddns"))
 
 
 def test_other_units_are_refused(stage: Stage) -> None:

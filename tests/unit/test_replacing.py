@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import resource
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -90,6 +92,61 @@ def test_a_symlink_of_somebody_else_is_not_followed(file: Path, backups: Path) -
     os.chown(file, KEA, KEA)
     replacing.write(link, b"new")
     assert file.read_bytes() == b"new"
+
+
+@_NEEDS_ROOT
+def test_a_directory_that_is_a_symlink_of_somebody_else_is_not_entered(tmp_path: Path, backups: Path) -> None:
+    path = _site(tmp_path, "precious") / "kea.conf"
+    for attempt in (
+        lambda: replacing.write(path, b"new"),
+        lambda: replacing.keep("dhcp4", path, backups),
+        lambda: Replaced(path, None).put_back(),
+    ):
+        with pytest.raises(AgentError, match="a symlink of one user to a file of another is not followed"):
+            attempt()
+    assert os.listdir(tmp_path / "precious") == []
+    replacing.write(_site(tmp_path, "own") / "kea.conf", b"new")
+    assert (tmp_path / "own/kea.conf").read_bytes() == b"new"
+
+
+@_NEEDS_ROOT
+def test_who_changes_the_way_meanwhile_leads_nobody_elsewhere(tmp_path: Path) -> None:
+    """As fast as it can be done, `site` is a directory and a symlink to another by turns."""
+    path, ends = _site(tmp_path, "own") / "kea.conf", threading.Event()
+    path.touch()
+    os.chown(path, KEA, KEA)
+    (tmp_path / "other").symlink_to("precious")
+    os.lchown(tmp_path / "other", KEA, KEA)
+    thread = threading.Thread(target=_swap, args=(tmp_path / "site", tmp_path / "other", ends))
+    thread.start()
+    try:
+        for attempt in range(500):
+            with contextlib.suppress(AgentError):
+                replacing.write(path, f"{attempt}".encode())
+    finally:
+        ends.set()
+        thread.join()
+    assert os.listdir(tmp_path / "precious") == []
+    assert (tmp_path / "own/kea.conf").read_bytes() != b"", "some attempts came through"
+
+
+def _site(top: Path, place: str) -> Path:
+    """A symlink of another user to a directory of his, or of root's."""
+    for name, owner in (("own", KEA), ("precious", 0)):
+        (top / name).mkdir(exist_ok=True)
+        os.chown(top / name, owner, owner)
+    (top / "site").unlink(missing_ok=True)
+    (top / "site").symlink_to(place)
+    os.lchown(top / "site", KEA, KEA)
+    return top / "site"
+
+
+def _swap(one: Path, other: Path, ends: threading.Event) -> None:
+    aside = one.with_name("aside")
+    while not ends.is_set():
+        one.rename(aside)
+        other.rename(one)
+        aside.rename(other)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path), lambda path: path.symlink_to("absent")])  # fmt: skip
