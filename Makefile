@@ -12,7 +12,9 @@ RUNTIME := python3 python3-pystemd python3-pyinotify python3-sdnotify python3-pr
 BUILD := build-essential debhelper dh-python fakeroot git pybuild-plugin-pyproject python3-all python3-hatchling
 RPM := dpkg-dev git python3-build python3-hatchling python3-installer python3-packaging rpm
 HOSTS := debian-archive-keyring iproute2 mmdebstrap python3 systemd-container util-linux
-TOOLS := fish groff lintian openssl procps prometheus python3-venv rpmlint rsync shellcheck vim zsh
+TOOLS := fish groff lintian openssl procps prometheus rpmlint rsync shellcheck vim zsh
+# What pip needs to build pystemd.
+PIP := gcc libsystemd-dev pkg-config python3-dev python3-venv
 
 SOURCES := $(shell git ls-files kea_agent units debian docs/usage packaging pyproject.toml README.md)
 
@@ -80,7 +82,7 @@ hosts:
 	@$(INSTALL) $(HOSTS)
 
 $(VENV)/.done: pyproject.toml Makefile
-	@$(INSTALL) $(RUNTIME) $(BUILD) $(RPM) $(HOSTS) $(TOOLS)
+	@$(INSTALL) $(RUNTIME) $(BUILD) $(RPM) $(HOSTS) $(TOOLS) $(PIP)
 	/usr/bin/python3 -m venv --clear --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check \
 		"hypothesis>=6.100,<7" "mypy>=2.4,<3" "pytest>=8.3,<9" "pytest-xdist>=3.6,<4" "ruff==0.17.5"

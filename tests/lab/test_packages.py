@@ -31,6 +31,8 @@ APT = [
     "--allow-downgrades",
 ]
 DPKG = ["--option", "Dpkg::Options::=--force-confdef", "--option", "Dpkg::Options::=--force-confold"]
+FALLBACK = "kea-agent-fallback@dhcp4.service"
+FILE = "/etc/kea/kea-dhcp4.conf"
 CONFIG = "/etc/kea-agent/kea-agent.toml"
 OWN = "[web]\nlisten = []\n"
 # Where apt, dpkg and systemd keep books on whatever happens, and what runs writes.
@@ -127,27 +129,81 @@ def test_it_comes_changes_and_goes_and_kea_serves_on(node: Node) -> None:
     assert sorted(files(node) ^ empty) == []
 
 
-@on("trixie")
+def swapped_in(node: Node) -> str:
+    """The agent has the fallback serve, because the file of Kea's own unit is broken; its main process."""
+    node.replace(FILE, "{ nonsense\n")
+    node.systemctl("restart", node.unit("dhcp4"), check=False)
+    wait_active(node, FALLBACK)
+    return main_pid(node, FALLBACK)
+
+
+def main_pid(node: Node, unit: str) -> str:
+    """The main process of a unit, 0 where it has none."""
+    return node.systemctl("show", "--property=MainPID", "--value", unit)
+
+
+def wait_active(node: Node, unit: str) -> None:
+    """Wait until a unit runs, and DHCPv4 is served."""
+    for _ in wait_for(60, every=0.2):
+        if node.systemctl("is-active", unit, check=False) == "active" and is_served(node):
+            return
+    raise AssertionError("\n".join([*node.journal(unit, 30), *node.journal(AGENT, 30)]))
+
+
+def is_served(node: Node) -> bool:
+    """Whether somebody answers for DHCPv4."""
+    try:
+        return bool(node.control("dhcp4", "status-get")["result"] == 0)
+    except (OSError, ValueError):
+        return False
+
+
+def left_in_run(node: Node) -> list[str]:
+    """What of ours is where systemd looks for units, and which links in there lead nowhere."""
+    ours = "find /run/systemd/system /usr/lib/systemd /etc/systemd -name '*kea-agent*' ! -name '*.service.wants'"
+    return node.run(["sh", "-c", f"{ours} -path '/run/*'; {ours} -xtype l"]).stdout.split()
+
+
+@on(*SUITES)
 def test_what_the_fallback_serves_goes_on_being_served(node: Node) -> None:
-    unit, fallback = node.unit("dhcp4"), "kea-agent-fallback@dhcp4.service"
+    unit, good = node.unit("dhcp4"), node.read(FILE)
+    goes_on = f"kea-agent: dhcp4 is served by {FALLBACK} on its last known good configuration, and goes on being served"
     apt(node, "install", NOW)
     node.run(["kea-agent", "reload", "--again", "dhcp4"])
-    node.systemctl("stop", AGENT)
-    node.systemctl("start", fallback)
-    serving = node.systemctl("show", "--property=MainPID", fallback)
-    told = apt(node, "purge", "kea-agent")
-    assert (
-        f"kea-agent: dhcp4 is served by {fallback} on its last known good configuration, and goes on being served"
-        in told
-    )
-    assert (node.systemctl("show", "--property=MainPID", fallback), serving != "MainPID=0") == (serving, True)
+
+    serving = swapped_in(node)
+    assert goes_on in apt(node, "remove", "kea-agent")
+    wait_active(node, FALLBACK)
+    assert main_pid(node, FALLBACK) == serving
+    apt(node, "install", NOW)
+    assert (main_pid(node, FALLBACK), left_in_run(node)) == (serving, [])
+    # The agent knows it for what it is, and gives the place back when the file is mended.
+    node.replace(FILE, good)
+    wait_active(node, unit)
+    assert main_pid(node, FALLBACK) == "0"
+
+    serving = swapped_in(node)
+    assert goes_on in apt(node, "purge", "kea-agent")
+    assert main_pid(node, FALLBACK) == serving
     # What apt said to do.
-    node.systemctl("stop", fallback)
+    node.replace(FILE, good)
     node.systemctl("start", unit)
-    for _ in wait_for(20, every=0.2):
-        if node.run(["test", "-S", "/run/kea/kea4-ctrl-socket"], check=False).returncode == 0:
-            break
-    assert node.control("dhcp4", "status-get")["result"] == 0
+    wait_active(node, unit)
+    node.systemctl("daemon-reload")
+    assert (main_pid(node, FALLBACK), left_in_run(node)) == ("0", [])
+
+
+@on("trixie")
+def test_a_fallback_that_dies_without_its_package_leaves_the_place_to_keas_own_unit(node: Node) -> None:
+    unit, good = node.unit("dhcp4"), node.read(FILE)
+    apt(node, "install", NOW)
+    node.run(["kea-agent", "reload", "--again", "dhcp4"])
+    serving = swapped_in(node)
+    apt(node, "purge", "kea-agent")
+    node.replace(FILE, good)
+    node.run(["kill", "-KILL", serving])
+    wait_active(node, unit)
+    assert left_in_run(node) == []
 
 
 # Kea's package leaves its overrides of owners behind, and dpkg does nothing while the user is away.
@@ -159,26 +215,43 @@ find /etc/systemd/system -type d -empty -delete
 systemctl daemon-reload
 sed -i /_kea/d /var/lib/dpkg/statoverride
 userdel _kea
+rm -rf /run/systemd/system/kea-agent-fallback@*
+systemctl daemon-reload
+"""
+FROM_ELSEWHERE = """
+userdel _kea
 groupadd --gid 4711 elsewhere
 useradd --uid 4242 --gid elsewhere --home-dir /nonexistent _kea
 """
 
 
 @on(*SUITES)
-def test_it_waits_for_kea_as_a_user_from_elsewhere(node: Node) -> None:
+def test_it_waits_for_kea_as_a_user_of_its_own_or_from_elsewhere(node: Node) -> None:
     node.run(["sh", "-c", WITHOUT_KEA], timeout=120)
-    # What a removal before this one left for a fallback that served on.
-    node.run(["sh", "-c", "rm -rf /run/systemd/system/kea-agent-fallback@*; systemctl daemon-reload"])
+    empty = files(node)
+    assert node.run(["id", "_kea"], check=False).returncode != 0
+    apt(node, "install", NOW)
+    assert_waits_for_kea(node)
+    assert re.fullmatch(r"_kea:\S+:Kea DHCP:/var/lib/kea:\S+/nologin\n", node.run(["getent", "passwd", "_kea"]).stdout)
+    apt(node, "purge", "kea-agent")
+    assert sorted(files(node) ^ empty) == []
+
+    node.run(["sh", "-c", FROM_ELSEWHERE])
     empty = files(node)
     apt(node, "install", NOW)
-    assert states(node) == ["active", "enabled", "active", "enabled"]
-    status = node.run(["kea-agent", "status"])
-    assert all(f"{daemon}: no unit of {daemon} is installed" in status.stdout for daemon in DAEMONS)
+    assert_waits_for_kea(node)
     assert node.run(["id", "--user", "_kea"]).stdout == "4242\n"
-    pid = node.systemctl("show", "--property=MainPID", "--value", AGENT)
-    groups = re.search(r"^Groups:(.*)$", node.read(f"/proc/{pid}/status"), re.MULTILINE)
+    groups = re.search(r"^Groups:(.*)$", node.read(f"/proc/{main_pid(node, AGENT)}/status"), re.MULTILINE)
     assert groups
     # Without it the agent could not ask for a rehearsal.
     assert node.run(["getent", "group", "_kea"]).stdout.split(":")[2] in groups[1].split()
     apt(node, "purge", "kea-agent")
     assert sorted(files(node) ^ empty) == []
+
+
+def assert_waits_for_kea(node: Node) -> None:
+    """The agent runs, as Kea's user, and there is no Kea."""
+    assert states(node) == ["active", "enabled", "active", "enabled"]
+    assert node.run(["ps", "-o", "user=", "-p", main_pid(node, AGENT)]).stdout == "_kea\n"
+    status = node.run(["kea-agent", "status"]).stdout
+    assert all(f"{daemon}: no unit of {daemon} is installed" in status for daemon in DAEMONS)

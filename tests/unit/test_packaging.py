@@ -14,6 +14,9 @@ import pytest
 
 from kea_agent import __version__
 from kea_agent.daemons import DAEMONS
+from kea_agent.metrics import own, passes
+from kea_agent.metrics.collection import DEFINITIONS
+from kea_agent.metrics.statistics import FAMILIES
 from kea_agent.settings import catalogue
 
 TOP = Path(__file__).parents[2]
@@ -146,17 +149,35 @@ def test_other_directories_of_python_are_those_of_the_launchers(tmp_path: Path) 
         )
 
 
-def test_the_page_of_the_settings_is_what_the_settings_say() -> None:
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import settings_page; print(settings_page.page(), end='')"
+def made_page(program: str) -> tuple[Path, str]:
+    """A page of the manual that is made by a program, and what that makes of it now."""
+    script = f"import sys; sys.path.insert(0, sys.argv[1]); import {program} as it; print(it.PAGE, it.page(), sep='\\n', end='')"
     command: list[str | Path] = [sys.executable, "-c", script, TOP / "packaging/man"]
-    made = subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout
-    page = TOP / "packaging/man/kea-agent.toml.5"
-    assert page.read_text() == made, "python3 packaging/man/settings_page.py writes it"
-    for each in catalogue():
-        assert f".B {each.key}\n" in made
-        assert f"[{each.table}]".replace("-", "\\-") in made
-    done = subprocess.run(["groff", "-man", "-ww", "-z", page], capture_output=True, text=True, check=False)
+    path, _, made = subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout.partition("\n")
+    return Path(path), made
+
+
+@pytest.mark.parametrize("program", ["settings_page", "metrics_page"])
+def test_a_page_that_is_made_is_what_its_source_says(program: str) -> None:
+    path, made = made_page(program)
+    assert path.read_text() == made, f"python3 packaging/man/{program}.py writes it"
+    done = subprocess.run(["groff", "-man", "-ww", "-z", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_setting_has_its_place_in_the_manual() -> None:
+    page = (TOP / "packaging/man/kea-agent.toml.5").read_text()
+    for each in catalogue():
+        assert f".B {each.key}\n" in page
+        assert f"[{each.table}]".replace("-", "\\-") in page
+
+
+def test_every_family_of_metrics_has_its_place_in_the_manual() -> None:
+    page = (TOP / "packaging/man/kea-agent-metrics.7").read_text()
+    described = {each.name for each in (*own.DEFINITIONS, *passes.DEFINITIONS, *DEFINITIONS)}
+    families = described | {each.name for each in FAMILIES} | {passes.PassCounts([]).stages().name}
+    assert len(families) > 100
+    assert {name for name in families if f".TP\n\\fB{name}\\fR\n" not in page} == set()
 
 
 def test_without_its_libraries_it_judges_files_and_says_what_the_rest_needs(tmp_path: Path) -> None:
