@@ -8,12 +8,14 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kea_agent import __version__
 from kea_agent.daemons import BY_NAME
 from kea_agent.errors import AgentError, ExitCode, SettingsError
+
+_NAMES = ", ".join(BY_NAME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,25 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line, as the man page documents it."""
     top = argparse.ArgumentParser(
-        prog="kea-agent", description="Checks, reloads and proves every saved configuration of ISC Kea DHCP."
+        prog="kea-agent",
+        description="Checks, reloads and proves every saved configuration of ISC Kea DHCP.",
+        epilog="kea-agent keactrl ... is the command of Kea's manual: man keactrl. More, and the exit codes: man kea-agent",
     )
-    top.add_argument("--version", action="version", version=f"kea-agent {__version__}")
+    top.add_argument("--version", action="version", version=f"kea-agent {__version__}", help="print the version")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _run(verbs.add_parser("run", help="be the agent (what kea-agent.service does)"))
-    _status(verbs.add_parser("status", help="what every daemon runs, and how its last change ended"))
-    _check(verbs.add_parser("check", help="judge configurations without touching a daemon"))
-    _diff(verbs.add_parser("diff", help="what differs in meaning between files and running servers"))
-    _history(verbs.add_parser("history", help="the configurations that were proven to run"))
-    _rollback(verbs.add_parser("rollback", help="go back to one of them"))
-    _apply(verbs.add_parser("apply", help="put a file in the place of a daemon's, if the server is proven to run it"))
-    _confirm(verbs.add_parser("confirm", help="keep a change made with apply --confirm"))
-    _metrics(verbs.add_parser("metrics", help="one scrape, as Prometheus gets it"))
-    _reload(verbs.add_parser("reload", help="have the running agent take a daemon through a reload now"))
+    for name, (fill, words) in _VERBS.items():
+        about = f"{words[0].upper()}{words[1:]}."
+        fill(verbs.add_parser(name, help=words, description=about, epilog="More, and the exit codes: man kea-agent"))
     return top
 
 
 def _run(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    _add_settings(verb)
     verb.add_argument(
         "--web.config.file",
         dest="web_config_file",
@@ -78,11 +75,16 @@ def _run(verb: argparse.ArgumentParser) -> None:
 
 
 def _status(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    _add_json(verb)
 
 
 def _check(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help=f"{', '.join(BY_NAME)} or a file; default: all")
+    verb.add_argument(
+        "what",
+        nargs="*",
+        metavar="DAEMON|FILE",
+        help=f"{_NAMES}, or a file of one of them (default: the files of all)",
+    )
     verb.add_argument(
         "--level",
         choices=("syntax", "rules", "kea", "rehearsal"),
@@ -92,70 +94,104 @@ def _check(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--kea-version", type=_version, metavar="X.Y", help="the Kea that is to read it (default: the one installed)"
     )
-    verb.add_argument("--disable", action="append", default=[], metavar="ID", help="a rule that is not asked")
-    verb.add_argument("--previous", metavar="FILE", help="the configuration before: finds subnets whose id changed")
-    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument(
+        "--disable", action="append", default=[], metavar="ID", help="do not ask this rule; may be given again"
+    )
+    verb.add_argument("--previous", metavar="FILE", help="the configuration before, to find subnets whose id changed")
+    _add_settings(verb)
     form = verb.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=("text", "json", "github", "sarif"), default="text", help="(default: text)")
+    form.add_argument(
+        "--format",
+        choices=("text", "json", "github", "sarif"),
+        default="text",
+        help="how to print what is found (default: text)",
+    )
     form.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
 
 
 def _diff(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("what", nargs="*", metavar="DAEMON|FILE", help="default: each server and its file; or A and B")
-    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    verb.add_argument(
+        "what",
+        nargs="*",
+        metavar="DAEMON|FILE",
+        help="what its server runs is compared with its file (default: of all); two words are compared with each other",
+    )
+    _add_settings(verb)
     verb.add_argument("--peer", action="store_true", help="leave out what each host of a pair has for itself")
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    _add_json(verb)
 
 
 def _history(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help="default: all")
+    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help=f"{_NAMES} (default: all)")
     verb.add_argument("--all", action="store_true", help="also those older than the ten newest")
     verb.add_argument("--show", metavar="REVISION", help="print this configuration, secrets masked")
     verb.add_argument("--with-secrets", action="store_true", help="with --show, as root: nothing is masked")
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    _add_json(verb)
 
 
 def _rollback(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help=", ".join(BY_NAME))
+    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help=_NAMES)
     verb.add_argument(
         "revision",
         nargs="?",
         metavar="REVISION",
-        help="its number, or how its hash begins; default: the last known good",
+        help="its number, or how its hash begins (default: the last known good)",
     )
     verb.add_argument("--unconfirmed", action="store_true", help="take back now what apply --confirm changed")
-    verb.add_argument("--yes", action="store_true", help="do not ask")
-    verb.add_argument("--force", action="store_true", help="also if the HA partner is away")
-    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    verb.add_argument("--yes", action="store_true", help="do not ask first")
+    verb.add_argument("--force", action="store_true", help="also while the HA partner is away")
+    _add_settings(verb)
+    _add_json(verb)
 
 
 def _apply(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", metavar="FILE", help="the new configuration; its top-level key says whose")
-    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help="where the file cannot tell")
+    verb.add_argument(
+        "daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help=f"{_NAMES}: only where the file cannot tell"
+    )
     verb.add_argument(
         "--confirm", type=_duration, metavar="TIME", help="taken back after this time (300, 5m, 1h) unless confirmed"
     )
-    verb.add_argument("--force", action="store_true", help="also if the HA partner is away")
-    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    verb.add_argument("--force", action="store_true", help="also while the HA partner is away")
+    _add_settings(verb)
+    _add_json(verb)
 
 
 def _confirm(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help="default: all that wait")
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    verb.add_argument(
+        "daemon", nargs="?", metavar="DAEMON", choices=[*BY_NAME], help=f"{_NAMES} (default: all that wait)"
+    )
+    _add_json(verb)
 
 
 def _metrics(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help="directory of kea-agent.toml")
+    _add_settings(verb)
     verb.add_argument("--output", type=Path, metavar="FILE", help="replace this file as a whole instead of printing")
 
 
 def _reload(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("daemons", nargs="*", metavar="DAEMON", choices=[[], *BY_NAME], help="default: all installed")
-    verb.add_argument("--again", action="store_true", help="also if it runs already")
-    verb.add_argument("--force", action="store_true", help="also if it runs already, or the HA partner is away")
-    verb.add_argument("--json", action="store_true", help="the machine form")
+    verb.add_argument("daemons", nargs="*", metavar="DAEMON", type=_daemon, help=f"{_NAMES} (default: all installed)")
+    verb.add_argument("--again", action="store_true", help="also if the server runs its file already")
+    verb.add_argument(
+        "--force", action="store_true", help="the same, and also while the HA partner is away or a link is down"
+    )
+    _add_json(verb)
+
+
+def _add_settings(verb: argparse.ArgumentParser) -> None:
+    words = "directory of kea-agent.toml (default: /etc/kea-agent)"
+    verb.add_argument("--settings", type=Path, default=Path("/etc/kea-agent"), help=words)
+
+
+def _add_json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def _daemon(text: str) -> str:
+    # `choices` would have to allow the empty list as well, and says so to people.
+    if text not in BY_NAME:
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {_NAMES})")
+    return text
 
 
 def _version(text: str) -> tuple[int, int, int]:
@@ -174,6 +210,20 @@ def _duration(text: str) -> float:
     if not 10 <= seconds <= 86400:
         raise argparse.ArgumentTypeError(f"{text!r} is no time from 10s to 24h, such as 90, 90s, 5m or 1h")
     return float(seconds)
+
+
+_VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
+    "status": (_status, "what every daemon runs, and how its last change ended"),
+    "check": (_check, "judge configurations without touching a daemon"),
+    "reload": (_reload, "have the running agent check, reload and prove daemons now"),
+    "diff": (_diff, "what differs in meaning between files and running servers"),
+    "history": (_history, "the configurations that the servers were proven to run"),
+    "rollback": (_rollback, "write one of those over the file, and have the server take it"),
+    "apply": (_apply, "put a file in the place of a daemon's, if the server is proven to run it"),
+    "confirm": (_confirm, "keep a change made with apply --confirm"),
+    "metrics": (_metrics, "one scrape, as Prometheus gets it"),
+    "run": (_run, "be the agent (what kea-agent.service does)"),
+}
 
 
 if __name__ == "__main__":

@@ -23,9 +23,12 @@ GOOD = frozenset({Outcome.UNCHANGED, Outcome.APPLIED})
 _DOWN = ("inactive", "failed")  # with systemd's sub-state behind it where there is room
 
 
-def is_down(unit_state: object) -> bool:
-    """Whether a unit in that state (`failed`, `failed (failed)`) runs nothing; one that is not known may run."""
-    return str(unit_state).startswith(_DOWN)
+def is_down(unit_state: object, main_pid: object) -> bool:
+    """Whether a unit in that state (`failed`, `failed (failed)`) runs nothing; one that is not known may run.
+
+    A unit that was masked while it ran goes on running.
+    """
+    return str(unit_state).startswith(_DOWN) or (unit_state == "masked" and not main_pid)
 
 
 def iso(at: float) -> str:

@@ -139,16 +139,16 @@ def text(
     """What `kea-agent status` prints: a line on the agent and a block a daemon, 80 columns wide.
 
     `document` is what `read` returned. `live` is what systemd says right now, by daemon: unit, active_state,
-    sub_state, main_pid; it wins over what the agent saw and may be empty. `now` is Unix time.
+    sub_state, main_pid, down (why it does not run); it wins over what the agent saw and may be empty. `now` is Unix time.
     """
     document = document or {}
     known = _mapping(document.get("daemons"))
     paint = _Paint(color)
-    is_running = _is_running(document, start_of)
-    blocks = [_agent_line(document, now, is_running, paint)]
+    is_there = is_running(document, start_of)
+    blocks = [_agent_line(document, now, is_there, paint)]
     for name in dict.fromkeys((*known, *live)):
         daemon = _mapping(known.get(name))
-        upcoming = _next(daemon, now) if is_running else ""
+        upcoming = _next(daemon, now) if is_there else ""
         blocks.append("\n".join(_block(name, daemon, live.get(name, {}), upcoming, now, paint)))
     return "\n\n".join(blocks) + "\n"
 
@@ -161,7 +161,8 @@ class _Paint:
         return f"\x1b[{code}m{words}\x1b[0m" if self.color else words
 
 
-def _is_running(document: Mapping[str, Any], start_of: Callable[[int], float | None]) -> bool:
+def is_running(document: Mapping[str, Any], start_of: Callable[[int], float | None] = process_start) -> bool:
+    """Whether the agent that wrote it lives."""
     pid, written = document.get("pid"), _number(document.get("generated_at"))
     if not isinstance(pid, int) or pid <= 0 or written is None:
         return False
@@ -169,15 +170,15 @@ def _is_running(document: Mapping[str, Any], start_of: Callable[[int], float | N
     return started is not None and started <= written + START_SLACK_SECONDS
 
 
-def _agent_line(document: Mapping[str, Any], now: float, is_running: bool, paint: _Paint) -> str:
+def _agent_line(document: Mapping[str, Any], now: float, is_there: bool, paint: _Paint) -> str:
     pid, written, since = (
         document.get("pid"),
         _number(document.get("generated_at")),
         _number(document.get("started_at")),
     )
     if written is None:
-        return paint("kea-agent is not running and left no status.", _RED)
-    if not is_running:
+        return paint("kea-agent is not running and left no status: systemctl start kea-agent", _RED)
+    if not is_there:
         return paint(f"kea-agent is not running (it was pid {pid}). This is what it knew {ago(written, now)}:", _RED)
     line = f"kea-agent {_clean(document.get('version'))} is running, pid {pid}"
     if since is not None:
@@ -192,15 +193,15 @@ def _block(
 ) -> Iterator[str]:
     last = _mapping(daemon.get("last"))
     outcome = _clean(last.get("outcome"))
-    down = is_down(live.get("active_state") or daemon.get("unit_state"))
+    down = _down(daemon, live)
     if not (live or daemon.get("unit") or daemon.get("retry_at")) and last:  # not installed: the reason says so
         yield f"{paint(_clean(name), _BOLD)}: {_clean(last.get('reason'))}"
         return
-    yield f"{paint(_clean(name), _BOLD)}: {_headline(outcome, last, now, paint)}"
+    yield f"{paint(_clean(name), _BOLD)}: {_standing(daemon, down, paint)}{_headline(outcome, last, now, paint)}"
     rows = (
-        ("server", _server(daemon, outcome, is_down=down)),
+        ("server", _server(daemon, outcome, down)),
         ("unit", _unit(daemon, live)),
-        ("file", _file(daemon)),
+        ("file", _file(daemon, is_served=not down or daemon.get("on_fallback") is True)),
         ("reason", _clean(last.get("reason"))),
         ("rules", _rules(name, daemon)),
         ("rehearsal", _clean(last.get("rehearsal"))),
@@ -212,14 +213,21 @@ def _block(
     for label, value in rows:
         if value:
             lines = _wrapped(label, value)
-            is_bad = down or outcome == Outcome.BROKEN or daemon.get("on_fallback") is True
+            is_bad = bool(down) or outcome == Outcome.BROKEN or daemon.get("on_fallback") is True
             yield paint(lines, _RED) if label == "server" and is_bad else lines
 
 
-def _server(daemon: Mapping[str, Any], outcome: str, *, is_down: bool) -> str:
+def _down(daemon: Mapping[str, Any], live: Mapping[str, object]) -> str:
+    """That the unit runs nothing, with the reason where systemd tells it; empty for one that runs."""
+    if live:
+        return f"does not run: {_clean(live['down'])}" if live.get("down") else ""
+    return "does not run" if is_down(daemon.get("unit_state"), daemon.get("main_pid")) else ""
+
+
+def _server(daemon: Mapping[str, Any], outcome: str, down: str) -> str:
     if daemon.get("on_fallback") is True:
         return ON_FALLBACK
-    return "does not run" if is_down else MEANING.get(outcome, "")
+    return down or MEANING.get(outcome, "")
 
 
 def _wrapped(label: str, value: str) -> str:
@@ -227,6 +235,12 @@ def _wrapped(label: str, value: str) -> str:
     return textwrap.fill(
         value, WIDTH, initial_indent=f"  {label:<11}", subsequent_indent=indent, break_on_hyphens=False
     )
+
+
+def _standing(daemon: Mapping[str, Any], down: str, paint: _Paint) -> str:
+    """What matters more than how the last pass ended: that somebody else serves, or nobody."""
+    words = "on its fallback" if daemon.get("on_fallback") is True else down.partition(":")[0]
+    return f"{paint(words, _RED)}; " if words else ""
 
 
 def _headline(outcome: str, last: Mapping[str, Any], now: float, paint: _Paint) -> str:
@@ -248,14 +262,15 @@ def _unit(daemon: Mapping[str, Any], live: Mapping[str, object]) -> str:
     return f"{unit}: {state_text}{f', pid {_clean(pid)}' if pid else ''}"
 
 
-def _file(daemon: Mapping[str, Any]) -> str:
+def _file(daemon: Mapping[str, Any], *, is_served: bool) -> str:
     path = _clean(daemon.get("config_file"))
     if not path:
         return ""
     included = daemon.get("included_files")
     files = f"{path} (+{len(included)} included)" if isinstance(included, list) and included else path
     valid = _claim(daemon.get("config_valid"), "valid", "not valid", "not checked yet")
-    sync = _claim(daemon.get("config_in_sync"), ", what the server runs", ", not what the server runs", "")
+    in_sync = daemon.get("config_in_sync") if is_served else None
+    sync = _claim(in_sync, ", what the server runs", ", not what the server runs", "")
     return f"{files}: {valid}{sync}"
 
 

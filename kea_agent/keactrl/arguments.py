@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from kea_agent.keactrl.errors import RefusedError
 from kea_agent.keactrl.servers import Installation
+from kea_agent.keactrl.words import split
 
 COMMANDS = ("start", "stop", "reload", "status", "version")
 _ALL = "all"
-_BLANKS = str.maketrans(",\t\n", "   ")
 _NO_SERVERS = "servers not specified"
 
 
@@ -100,8 +100,7 @@ def _value(words: Iterator[str], missing: str, kea: Installation) -> str:
 def _names(text: str, kea: Installation) -> tuple[str, ...]:
     if not text.rstrip(",\n"):
         raise RefusedError(_NO_SERVERS, usage(kea))
-    # Where a shell splits; str.split() would take Unicode's blanks as well.
-    names = tuple(filter(None, text.translate(_BLANKS).split(" ")))
+    names = tuple(split(text.replace(",", " ")))
     known = {_ALL, *(server.name for server in kea.servers)}
     for name in names:
         if name not in known:

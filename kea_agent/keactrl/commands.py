@@ -18,6 +18,7 @@ from kea_agent.keactrl.errors import FailedError
 from kea_agent.keactrl.servers import NETCONF, Installation, Server
 from kea_agent.keactrl.sources import Source
 from kea_agent.keactrl.systemd import Units
+from kea_agent.keactrl.words import split
 
 if TYPE_CHECKING:
     from kea_agent.units import Unit
@@ -81,7 +82,7 @@ class Commands:
 
     def _start_words(self, server: Server, general: str) -> list[str]:
         binary, config_file = self._source.binary(server), self._source.config_file(server)
-        return f"{binary} -c {config_file} {merged(self._source.options(server), general)}".split()
+        return split(f"{binary} -c {config_file} {merged(self._source.options(server), general)}")
 
     def _start(self, server: Server, words: list[str]) -> None:
         if not self._source.is_enabled(server):
@@ -102,9 +103,7 @@ class Commands:
     def _start_unit(self, unit: Unit, words: list[str]) -> None:
         if surplus := [word for word in words if word not in unit.argv]:
             say.aside(f"{unit.name} says how its daemon is started: {' '.join(surplus)} is not used")
-        from kea_agent.keactrl import unit_actions  # noqa: PLC0415 - D-Bus only where there is a unit
-
-        unit_actions.start(self._units.bus, unit)
+        self._units.actions.start(unit)
 
     def _stop(self, server: Server, binary: str) -> None:
         name = Path(binary).name
@@ -114,9 +113,7 @@ class Commands:
             return
         say.info(f"Stopping {name}...")
         if unit and unit.main_pid == pid:
-            from kea_agent.keactrl import unit_actions  # noqa: PLC0415
-
-            unit_actions.stop(self._units.bus, unit)
+            self._units.actions.stop(unit)
         else:
             processes.send(pid, name, signal.SIGTERM)
 
@@ -132,9 +129,7 @@ class Commands:
             return
         say.info(f"Reloading {name}...")
         if unit and unit.main_pid == pid and server.daemon:
-            from kea_agent.keactrl import unit_actions  # noqa: PLC0415
-
-            unit_actions.reload(self._units.bus, unit, server.daemon)
+            self._units.actions.reload(unit, server.daemon)
         else:
             processes.reload(pid)
 
@@ -154,12 +149,12 @@ class Commands:
 def general_options(arguments: Arguments, source: Source) -> str:
     """The options for every server: those of the command line, with -d first where keactrl.conf asks to be verbose."""
     options = arguments.options
-    return f"-d {options}".strip() if source.is_verbose() and "-d" not in options.split() else options.strip()
+    return f"-d {options}".strip() if source.is_verbose() and "-d" not in split(options) else options.strip()
 
 
 def merged(own: str, general: str) -> str:
     """The general options, then a server's own that are not among them (3.3.0 and later)."""
-    return " ".join([general, *(word for word in own.split() if word not in general.split())])
+    return " ".join([general, *(word for word in split(own) if word not in split(general))])
 
 
 def _version(server: Server, binary: str) -> None:

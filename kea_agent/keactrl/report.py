@@ -14,6 +14,7 @@ from kea_agent.keactrl.servers import Server
 from kea_agent.keactrl.sources import Source
 from kea_agent.keactrl.systemd import AgentView
 
+_NO_CONF = "none, systemd's units are used"
 _GREEN, _RED, _PLAIN = "\033[92m", "\033[91m", "\033[0m"
 # What a person should know of a server whose process is alive.
 _TELLING = ("rejected", "failed", "recovered", "broken")
@@ -24,7 +25,7 @@ def as_text(servers: tuple[Server, ...], source: Source, view: AgentView) -> boo
     running = [server for server in servers if _is_active(server, source)]
     for server in servers:
         say.line(f"{server.file_title} configuration file: {source.config_file(server)}")
-    say.line(f"keactrl configuration file: {source.label}")
+    say.line(f"keactrl configuration file: {source.conf_path or _NO_CONF}")
     _tell(running, view)
     return all(_is_there(source.config_file(server)) for server in servers if source.is_installed(server))
 
@@ -35,7 +36,7 @@ def as_json(servers: tuple[Server, ...], source: Source, view: AgentView, versio
 
     found = {server.name: _facts(server, source, view) for server in servers}
     agent = {key: value for key, value in view.document.items() if key != "daemons"}
-    document = {"version": version, "keactrl_config_file": source.label, "servers": found, "agent": agent or None}
+    document = {"version": version, "keactrl_config_file": source.conf_path, "servers": found, "agent": agent or None}
     say.line(json.dumps(document, indent=1))
     return all(_can_be_there(facts["config_file"]) for facts in found.values() if facts["installed"])
 

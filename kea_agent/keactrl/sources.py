@@ -15,6 +15,7 @@ from kea_agent.daemons import option
 from kea_agent.keactrl import processes
 from kea_agent.keactrl.servers import Installation, Server
 from kea_agent.keactrl.systemd import AgentView, Units
+from kea_agent.keactrl.words import split
 
 if TYPE_CHECKING:
     from kea_agent.keactrl.conf import Conf
@@ -27,7 +28,7 @@ class Source(Protocol):
     """What the commands ask. Raises MissingVariableError (keactrl.conf), BusError (units)."""
 
     @property
-    def label(self) -> str: ...
+    def conf_path(self) -> str | None: ...
     def binary(self, server: Server) -> str: ...
     def config_file(self, server: Server) -> str: ...
     def options(self, server: Server) -> str: ...
@@ -49,7 +50,7 @@ class ConfSource:
         self._directory = processes.pid_directory(conf["prefix"], environ)
 
     @property
-    def label(self) -> str:
+    def conf_path(self) -> str:
         return self._conf.path
 
     def binary(self, server: Server) -> str:
@@ -63,7 +64,7 @@ class ConfSource:
 
     def is_enabled(self, server: Server) -> bool:
         # The script's shell splits the value and prints its words without the blanks.
-        return "".join(self._conf.get(server.name).split()).lower() == "yes"
+        return "".join(split(self._conf.get(server.name))).lower() == "yes"
 
     def is_verbose(self) -> bool:
         return self._conf["kea_verbose"] == "yes"
@@ -88,7 +89,7 @@ class ConfSource:
 class UnitSource:
     """The packaged case: systemd's units and the agent's word, D-Bus only for what they do not say."""
 
-    label = "none, systemd's units are used"
+    conf_path = None
 
     def __init__(self, kea: Installation, units: Units, view: AgentView, environ: Mapping[str, str]) -> None:
         self._kea = kea

@@ -14,6 +14,7 @@ from kea_agent.keactrl.servers import Server
 
 if TYPE_CHECKING:
     from kea_agent.bus import Bus
+    from kea_agent.keactrl.unit_actions import UnitActions
     from kea_agent.units import Unit
 
 STATUS_FILE = "/run/kea-agent/status.json"
@@ -85,6 +86,14 @@ class Units:
             return Bus()
         except BusError as error:
             raise BusError(f"{error}; nothing was done, systemctl may still work as root") from error
+
+    @cached_property
+    def actions(self) -> UnitActions:
+        """What can be done to units."""
+        # A daemon built from source runs where there is no systemd, nor pystemd, and is started and stopped there.
+        from kea_agent.keactrl.unit_actions import UnitActions  # noqa: PLC0415
+
+        return UnitActions(self.bus)
 
     def of(self, server: Server) -> Unit | None:
         """The unit as it is now; None where there is none, or no systemd."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from kea_agent import keaconf, settings, units
-from kea_agent.daemons import DAEMONS, Daemon
+from kea_agent.daemons import BY_NAME, DAEMONS, Daemon
 from kea_agent.errors import AgentError, BusError, ConfigError
 from kea_agent.settings import Settings
 
@@ -26,7 +26,18 @@ def owner(path: str) -> Daemon:
     mentioned = [daemon for daemon in DAEMONS if f'"{daemon.root_key}"'.encode() in _text(path)]
     if len(mentioned) == 1:
         return mentioned[0]
-    raise AgentError(f"{path}: cannot tell which daemon it is for; its top-level key should say")
+    raise AgentError(_unowned(path))
+
+
+def _unowned(path: str) -> str:
+    if not os.path.lexists(path) and "/" not in path:
+        return f"{path}: no such file, and no daemon of that name: {', '.join(BY_NAME)}"
+    try:
+        keaconf.read(path, DAEMONS[0].root_key)
+    except ConfigError as error:
+        if error.line is None:  # it cannot be read at all
+            return str(error)
+    return f"{path}: cannot tell which daemon it is for; its top-level key should say"
 
 
 def _text(path: str) -> bytes:
@@ -52,8 +63,16 @@ def file_of(daemon: Daemon, unit: units.Unit | None, found: Settings) -> str:
 
 
 def installed(found: Settings) -> list[str]:
-    """The daemons whose files are there."""
-    return [daemon.name for daemon in DAEMONS if Path(file_of(daemon, None, found)).exists()]
+    """The daemons whose files are there, or may be: in a directory that this user may not enter."""
+    return [daemon.name for daemon in DAEMONS if _may_exist(file_of(daemon, None, found))]
+
+
+def _may_exist(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 def unit_of(daemon: Daemon, found: Settings) -> units.Unit | None:

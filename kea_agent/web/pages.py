@@ -95,11 +95,15 @@ def _absence(status: DaemonStatus) -> str:
     return _text(f"{status.daemon}: {status.last.reason if status.last else ''}")
 
 
+def _is_down(status: DaemonStatus) -> bool:
+    return is_down(status.unit_state, status.main_pid)
+
+
 def _tone(status: DaemonStatus) -> str:
     outcome = status.last and status.last.outcome
     if status.on_fallback or str(status.unit_state).startswith("failed") or outcome is Outcome.BROKEN:
         return "bad"
-    if is_down(status.unit_state) or outcome is None:
+    if _is_down(status) or outcome is None:
         return "idle"
     return "good" if outcome in GOOD else "warn"
 
@@ -107,7 +111,7 @@ def _tone(status: DaemonStatus) -> str:
 def _word(status: DaemonStatus) -> str:
     if status.on_fallback:
         return "on its fallback"
-    if is_down(status.unit_state):
+    if _is_down(status):
         return "does not run"
     return status.last.outcome.value if status.last else "no news"
 
@@ -115,7 +119,7 @@ def _word(status: DaemonStatus) -> str:
 def _meaning(status: DaemonStatus) -> str:
     if status.on_fallback:
         return f"The server {ON_FALLBACK}."
-    if is_down(status.unit_state):
+    if _is_down(status):
         return "The server does not run."
     return f"The server {MEANING[status.last.outcome]}." if status.last else "Nothing was done yet."
 
@@ -134,7 +138,7 @@ def _card(status: DaemonStatus, now: float) -> str:
 def _rows(status: DaemonStatus, now: float) -> Iterator[tuple[str, str]]:
     """Label and value, the value as HTML; what is not known has no row, except where its absence says something."""
     if status.last is not None:
-        if status.on_fallback or is_down(status.unit_state):  # else the outcome is the word beside the name
+        if status.on_fallback or _is_down(status):  # else the outcome is the word beside the name
             yield "Outcome", _text(status.last.outcome.value)
         yield "Reason", _text(status.last.reason)
         yield "When", _when(status.last.at, now)

@@ -25,7 +25,7 @@ from bench.run import line, p50, p99  # noqa: E402 - after its directory is know
 from labkit import Lab, LabSpec, Node, Progress  # noqa: E402
 from labkit.lab import newest_deb  # noqa: E402
 from load import CLIENTS, Report  # noqa: E402
-from rehearsing import AS_KEA, FILES, remains, state  # noqa: E402
+from rehearsing import AS_KEA, PATHS, remains, state  # noqa: E402
 
 # The ramp: from here on, by this factor, until exchanges are lost or begin too late.
 FIRST_RATE, STEP, KEPT_PACE, RAMP_SECONDS = 200, 1.25, 0.97, 4
@@ -37,7 +37,7 @@ IN_NODE = f"""
 import sys, time
 from kea_agent import keaconf, rehearsal
 from kea_agent.daemons import DHCP4
-document = keaconf.read("{FILES["dhcp4"]}", "Dhcp4")
+document = keaconf.read("{PATHS["dhcp4"]}", "Dhcp4")
 until, done = time.monotonic() + float(sys.argv[1]), 0
 while time.monotonic() < until:
     found = rehearsal.rehearse(DHCP4, document, timeout=60)

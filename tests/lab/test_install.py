@@ -69,7 +69,7 @@ def kea_pids(node: Node) -> list[str]:
 
 def wait_until_looked_at(node: Node) -> None:
     """Wait until the agent has looked at every daemon."""
-    for _ in wait_for(20, every=0.2):
+    for _ in wait_for(every=0.2):
         text = node.run(["cat", STATUS], check=False).stdout
         if text and '"last": null' not in text:
             return
@@ -154,6 +154,25 @@ def test_others_may_look_and_not_touch(host: AgentHost) -> None:
     assert "Traceback" not in asked.stderr
 
 
+OTHER_VERBS = {
+    "check": 1,  # what cannot be read is no good file
+    "diff": 3,
+    "history": 3,
+    "rollback dhcp4": 3,
+    "apply /etc/hostname": 3,
+    "confirm": 3,
+    "check dhcp5": 3,
+}
+
+
+def test_every_verb_says_what_others_may_not(host: AgentHost) -> None:
+    for words, code in OTHER_VERBS.items():
+        done = host.node.run([*NOBODY, "kea-agent", *words.split()], check=False)
+        said = done.stdout + done.stderr
+        assert (done.returncode, "Traceback" in said) == (code, False), f"{words}: {said}"
+        assert re.search(r"try sudo|permission denied|no daemon of that name", said), f"{words}: {said}"
+
+
 def as_kea(node: Node, *words: str) -> subprocess.CompletedProcess[str]:
     """A command as the user that the agent runs as."""
     return node.run([*KEA, *words], check=False)
@@ -199,11 +218,11 @@ def test_a_hanging_agent_is_replaced(host: AgentHost) -> None:
     wait_until_looked_at(node)
     hanging = show(node, AGENT, "MainPID")
     node.run(["kill", "-STOP", hanging])
-    for _ in wait_for(12, every=0.2):
-        if show(node, AGENT, "NRestarts") == "1" and show(node, AGENT, "ActiveState") == "active":
+    for _ in wait_for(every=0.2):
+        if show(node, AGENT, "NRestarts") != "0" and show(node, AGENT, "ActiveState") == "active":
             break
     assert show(node, AGENT, "MainPID") not in ("0", hanging)
-    assert "Watchdog timeout" in host.journal()
+    host.wait_logged("Watchdog timeout")
     node.run(["rm", DROP_IN])
     node.systemctl("daemon-reload")
     node.systemctl("restart", AGENT)

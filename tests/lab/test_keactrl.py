@@ -16,7 +16,7 @@ import pytest
 from agenthost import CONFIG, AgentHost
 from byhand import BINARIES, Done, keactrl
 from labkit import DAEMONS
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
 from labkit.spec import Daemon
 from labs import EVERY_SUITE
 from saving import edited, main_pid
@@ -60,7 +60,7 @@ def _kea(host: AgentHost, good: str) -> Iterator[AgentHost]:
     host.node.systemctl("enable", *units)
     host.node.systemctl("reset-failed", *units, check=False)
     host.node.systemctl("start", *units)
-    for _ in wait_for(30, every=0.2):
+    for _ in wait_for(every=0.2):
         if host.node.run(["kea-agent", "reload"], check=False).returncode == 0:
             return
 
@@ -82,7 +82,7 @@ def count(host: AgentHost, server: str, message: str) -> int:
     return len(re.findall(rf"\b{message}\b", host.node.run(words, check=False).stdout))
 
 
-def wait_for_message(host: AgentHost, server: str, message: str, times: int = 1, seconds: float = 20) -> None:
+def wait_for_message(host: AgentHost, server: str, message: str, times: int = 1, seconds: float = PATIENCE) -> None:
     for _ in wait_for(seconds, every=0.1):
         if count(host, server, message) >= times:
             break
@@ -160,7 +160,7 @@ def test_start_all_servers(kea: AgentHost) -> None:
     succeeds(keactrl(kea, "stop"), told("Stopping {}..."))
     assert running(kea) == {}
     for server, message in ENDED.items():
-        wait_for_message(kea, server, message, seconds=10)
+        wait_for_message(kea, server, message)
 
 
 @pytest.mark.parametrize("server", ["dhcp4", "dhcp6"])
@@ -211,7 +211,7 @@ def test_stop_selected_server(kea: AgentHost) -> None:
         succeeds(keactrl(kea, "stop", "-s", server), told("Stopping {}...", [server]))
         del left[server]
         assert running(kea) == left
-        wait_for_message(kea, server, ENDED[server], seconds=10)
+        wait_for_message(kea, server, ENDED[server])
 
 
 def test_status_no_config(kea: AgentHost) -> None:
@@ -361,6 +361,7 @@ def test_without_the_agent(kea: AgentHost) -> None:
 
 def test_status_json(kea: AgentHost) -> None:
     found, pids = facts(kea), running(kea)
+    assert json.loads(keactrl(kea, "status", "--json").out)["keactrl_config_file"] is None
     assert {server: each["pid"] for server, each in found.items()} == pids
     assert {server: each["config_file"] for server, each in found.items()} == FILES
     assert all(each["active"] is True for each in found.values())

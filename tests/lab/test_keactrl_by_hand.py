@@ -35,7 +35,7 @@ def _kea(host: AgentHost, good: str) -> Iterator[ByHand]:
     kea.remove()
     host.node.systemctl("reset-failed", *units, check=False)
     host.node.systemctl("start", *units)
-    for _ in wait_for(30, every=0.2):
+    for _ in wait_for(every=0.2):
         if host.node.run(["kea-agent", "reload"], check=False).returncode == 0:
             return
 
@@ -75,9 +75,9 @@ def stop_all(kea: ByHand) -> None:
     done = kea("stop")
     assert (done.code, done.err) == (0, "")
     assert done.lines == [f"INFO/keactrl: Stopping {binary}..." for binary in BINARIES.values()]
-    kea.wait_for("DHCP6_SHUTDOWN", seconds=10)
-    kea.wait_for("DHCP4_SHUTDOWN", seconds=10)
-    kea.wait_for("DCTL_SHUTDOWN", 2, seconds=10)
+    kea.wait_for("DHCP6_SHUTDOWN")
+    kea.wait_for("DHCP4_SHUTDOWN")
+    kea.wait_for("DCTL_SHUTDOWN", 2)
     kea.wait_for_servers()
 
 
@@ -138,7 +138,7 @@ def test_start_one_server(kea: ByHand, server: str) -> None:
     assert done.code == 0
     assert f"INFO/keactrl: Stopping {BINARIES[server]}..." in done.lines
     assert sum(line.endswith(" isn't running.") for line in done.lines) == len(FILES) - 1
-    kea.wait_for(ENDED[server], seconds=10)
+    kea.wait_for(ENDED[server])
     kea.wait_for_servers()
     assert {message: kea.count(message) for message in READY.values() if message != READY[server]} == dict.fromkeys(
         set(READY.values()) - {READY[server]}, 0

@@ -203,6 +203,7 @@ def of_the_configuration(generation: Generation) -> Iterator[Case]:
     for number, missing in enumerate(variables(generation)):
         command = COMMANDS[number * 3 % 5]
         yield Case((command, "-c", CONF), lines(generation, **{missing: None}), frozenset(SERVERS.values()))
+    yield _case(generation, "odd characters", ("start", "-c", CONF))
     yield Case(("status",), None)
     yield Case(("start", "-c", CONF), None)
 

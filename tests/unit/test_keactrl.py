@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from kea_agent.errors import ConfigError
-from kea_agent.keactrl import conf, processes
+from kea_agent.keactrl import conf, main, processes
 from kea_agent.keactrl.arguments import COMMANDS, parse
 from kea_agent.keactrl.errors import MissingVariableError, RefusedError
 from kea_agent.keactrl.servers import CTRL_AGENT, DHCP4, DHCP6, DHCP_DDNS, NETCONF, Installation
+from kea_agent.keactrl.words import split
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "packaging/man/keactrl.8"
@@ -113,6 +114,11 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
             conf.read(str(path), "/usr", {})
 
 
+def test_words_are_split_where_a_shell_splits_them() -> None:
+    assert split(" a\tb\n\nc  ") == ["a", "b", "c"]
+    assert split("a\u00a0b\u3000c\v\fd\re") == ["a\u00a0b\u3000c\v\fd\re"]
+
+
 def test_bytes_that_are_not_utf8_go_through(tmp_path: Path) -> None:
     path = tmp_path / "keactrl.conf"
     path.write_bytes(b"x=/caf\xe9\n")
@@ -158,6 +164,12 @@ def test_the_page_has_every_variable() -> None:
     text = PAGE.read_text()
     names = {name for each in SERVERS for name in (each.config_variable, each.binary_variable, each.name)}
     assert {name for name in names if name not in text} == set()
+
+
+def test_the_page_has_every_exit_code() -> None:
+    section = PAGE.read_text().partition(".SH EXIT STATUS")[2].partition(".SH ")[0]
+    codes = {main._OK, main._ERROR, main._MISSING_VARIABLE}
+    assert {int(code) for code in re.findall(r"^\.B (\d)$", section, re.MULTILINE)} == codes
 
 
 def test_the_page_is_well_formed() -> None:

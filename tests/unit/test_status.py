@@ -88,6 +88,7 @@ LIVE = {
         "active_state": "failed",
         "sub_state": "failed",
         "main_pid": 0,
+        "down": "failed (it ended with an error)",
     },
 }
 
@@ -246,6 +247,24 @@ def test_every_outcome_says_what_it_means_for_the_server(outcome: Outcome) -> No
     assert f"dhcp4: {outcome} 5 s ago" in text
     assert " ".join(text.split()).count(MEANING[outcome]) == 1
     assert "because" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "pid", "says"),
+    [
+        ("inactive (dead)", None, "does not run"),
+        ("masked", None, "does not run"),
+        ("masked", 7, MEANING["deferred"]),
+        ("active (running)", 7, MEANING["deferred"]),
+    ],
+)
+def test_a_server_that_does_not_run_is_not_said_to_run(state: str, pid: int | None, says: str) -> None:
+    """By the agent's own word: systemd cannot be asked."""
+    found = dataclasses.replace(DDNS, unit_state=state, main_pid=pid, config_in_sync=True)
+    text = said(document(found))
+    assert f"  server     {says}\n" in text
+    assert ("what the server runs" in text) == (pid is not None)
+    assert text.splitlines()[2] == ("ddns: " + ("does not run; " if pid is None else "") + "deferred 1 s ago")
 
 
 def test_nothing_is_wider_than_a_terminal() -> None:

@@ -243,8 +243,9 @@ def test_the_heading_is_the_worst_there_is(statuses: list[DaemonStatus], words: 
     assert f"<h1>{words}</h1>" in status_page(statuses, version="1", host="h", now=NOW)
 
 
-def test_a_unit_that_is_down_is_not_said_to_run() -> None:
-    down = DaemonStatus("x", unit="x", unit_state="failed (failed)", last=Pass(Outcome.APPLIED, "", NOW))
+@pytest.mark.parametrize("state", ["failed (failed)", "inactive (dead)", "masked"])
+def test_a_unit_that_is_down_is_not_said_to_run(state: str) -> None:
+    down = DaemonStatus("x", unit="x", unit_state=state, last=Pass(Outcome.APPLIED, "", NOW))
     assert "proven to serve" not in status_page([down], version="1", host="h", now=NOW)
 
 

@@ -379,9 +379,9 @@ def test_a_password_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [door.are_right("alice", "s3cret") for _ in range(100)] == [True] * 100
     assert [door.are_right("alice", "wrong") for _ in range(100)] == [False] * 100
     assert computed == ["s3cret", "wrong"]
-    begin = time.monotonic()
+    begin = time.thread_time()
     door.are_right("alice", "s3cret")
-    assert time.monotonic() - begin < 0.01
+    assert time.thread_time() - begin < 0.01
 
 
 def test_guesses_do_not_push_the_right_password_out(monkeypatch: pytest.MonkeyPatch) -> None:
