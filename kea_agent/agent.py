@@ -280,10 +280,11 @@ class Agent:
     # -- what is told
 
     def _publish(self, worker: Worker, done: Pass | None) -> None:
-        if done is not None:
-            self._metrics.observe(worker.name, done)
         self._watch()
         self._publish_status()
+        # Whoever sees the pass counted finds it in the status.
+        if done is not None:
+            self._metrics.observe(worker.name, done)
         # What its unit did during the pass was not listened to.
         self._unit_changed(worker)
 

@@ -69,6 +69,17 @@ def link_obstacle(interfaces: Iterable[str], net: Path = NET) -> Obstacle | None
     return Obstacle(f"no link on {', '.join(down)}, so a reload would close its sockets for good") if down else None
 
 
+def silence_obstacle(cpu_seconds: float, longest: float) -> Obstacle | None:
+    """Kea answers nobody while it loads a file: what that took in the rehearsal, beside the longest that is allowed (0: any)."""
+    if not longest or cpu_seconds <= longest:
+        return None
+    reason = (
+        f"Kea was busy for {cpu_seconds:.0f} s with loading it in the rehearsal, so a reload would leave clients "
+        f"without an answer for about as long (gate.longest_silence_seconds = {longest:g})"
+    )
+    return Obstacle(reason, retry=False)
+
+
 def _is_down(operstate: Path) -> bool:
     """What the kernel calls running (IFF_RUNNING) is `up`, or `unknown` where there is no carrier to speak of."""
     try:

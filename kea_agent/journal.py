@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from typing import Any
+
+from kea_agent import redact
 
 _TIMEOUT = 5.0
 # What stands before a message is the operator's choice (a logger's `pattern`); often it is the severity.
@@ -31,6 +34,12 @@ _TELLING = (
 def complaint(unit: str, since: float) -> str | None:
     """Kea's most telling complaint since a Unix time, None where there is none or the journal cannot be read."""
     return most_telling(_written(since, "--unit", unit))
+
+
+def clause(unit: str, since: float, tree: Any) -> str:
+    """The same without the secrets of a configuration's tree, to follow other words; empty where Kea said nothing."""
+    said = complaint(unit, since)
+    return f"; kea said: {redact.cleaned(redact.redacted_text(said.rstrip('.')), tree)}" if said else ""
 
 
 def last_error(unit: str, since: float) -> str | None:

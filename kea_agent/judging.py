@@ -40,7 +40,9 @@ class Setup:
 class Rehearse(Protocol):
     """What `rehearsal.rehearse` is."""
 
-    def __call__(self, daemon: Daemon, document: Document, *, timeout: float) -> Rehearsal: ...
+    def __call__(
+        self, daemon: Daemon, document: Document, *, timeout: float, go_on: Callable[[], object]
+    ) -> Rehearsal: ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Judgement:
         return self.rehearsal.standing.value + ("" if is_done else f": {self.rehearsal.reason}")
 
     @property
+    def cpu_seconds(self) -> float:
+        """What the daemon needed to load it in the rehearsal; 0 where there was none."""
+        return self.rehearsal.cpu_seconds if self.rehearsal else 0.0
+
+    @property
     def expected_hash(self) -> str | None:
         """What `config-hash-get` has to answer after the reload."""
         return self.rehearsal.hash if self.rehearsal and self.rehearsal.is_whole else None
@@ -79,8 +86,15 @@ class Judge:
         self._history = history
         self._rehearse = rehearse
 
-    def judge(self, document: Document, setup: Setup, settings: CheckSettings, timed: Timer = untimed) -> Judgement:
-        """What comes of a file."""
+    def judge(
+        self,
+        document: Document,
+        setup: Setup,
+        settings: CheckSettings,
+        timed: Timer = untimed,
+        go_on: Callable[[], object] = rehearsal.unhindered,
+    ) -> Judgement:
+        """What comes of a file; `go_on` may raise when something else matters more than a rehearsal that takes long."""
         warnings: tuple[str, ...] = ()
         with timed(Stage.CHECK):
             for verdict in self._verdicts(document, setup, settings):
@@ -90,7 +104,7 @@ class Judge:
         if settings.rehearsal == "off":
             return Judgement(warnings=warnings)
         with timed(Stage.REHEARSE):
-            rehearsed = self._rehearse(self._daemon, document, timeout=settings.rehearsal_seconds)
+            rehearsed = self._rehearse(self._daemon, document, timeout=settings.rehearsal_seconds, go_on=go_on)
         return _with(rehearsed, document, warnings, is_required=settings.rehearsal == "require")
 
     def _verdicts(self, document: Document, setup: Setup, settings: CheckSettings) -> Iterator[Verdict]:

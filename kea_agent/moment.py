@@ -3,29 +3,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kea_agent import gate
 from kea_agent.candidate import Candidate
 from kea_agent.gate import Obstacle
 from kea_agent.settings import GateSettings
 
 
-def obstacle(candidate: Candidate, settings: GateSettings, *, is_forced: bool) -> Obstacle | None:
-    """The first obstacle to a reload; whoever forces it has thought of HA and of links."""
+def obstacle(candidate: Candidate, settings: GateSettings, busy: float, *, is_forced: bool) -> Obstacle | None:
+    """The first obstacle to a reload that takes `busy` seconds; whoever forces it has thought of HA, silence and links."""
     found = gate.unit_obstacle(candidate.unit) or candidate.obstacle
     if found is None and candidate.running:
         found = gate.lease_cleanup_obstacle(candidate.running.status)
     if found is None and not is_forced and not is_deaf(candidate):
-        found = partner_obstacle(candidate, settings)
+        status = candidate.running.status if candidate.running else {}
+        found = partner_obstacle(status, settings) or gate.silence_obstacle(busy, settings.longest_silence_seconds)
     if found is None and not is_forced:
         found = gate.link_obstacle(_interfaces_at_stake(candidate))
     return found
 
 
-def partner_obstacle(candidate: Candidate, settings: GateSettings) -> Obstacle | None:
-    """Whether the HA partner could not take over while this server is away."""
-    if candidate.running is None or settings.ha != "hold":
-        return None
-    return gate.ha_obstacle(candidate.running.status)
+def partner_obstacle(status: dict[str, Any], settings: GateSettings) -> Obstacle | None:
+    """Whether the HA partner, as this server has it in its `status-get`, could not take over while the server is away."""
+    return gate.ha_obstacle(status) if settings.ha == "hold" else None
 
 
 def is_deaf(candidate: Candidate) -> bool:

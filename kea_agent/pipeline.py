@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from kea_agent import check, diff, gate, insync, journal, keaconf, moment, recovery, redact, reloading, standin, units
+from kea_agent import check, gate, insync, journal, keaconf, moment, proc, recovery, reloading, standin, units
 from kea_agent.candidate import Candidate, Finding, SupersededError
 from kea_agent.control import Channel, SilentError
 from kea_agent.daemons import Daemon
-from kea_agent.diff.text import lines
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError, ConfigError, ControlError, DeniedError
 from kea_agent.history import History
@@ -42,10 +42,11 @@ logger = logging.getLogger(__name__)
 
 UNTOUCHED = "the server was not touched and goes on with what it runs"
 ON_FALLBACK = "the fallback unit goes on serving the last known good configuration"
+AFTER_ALL = "the fallback unit serves the last known good configuration after all"
 DOWN = "nothing serves on this host until it starts"
 _MAX_ROUNDS = 3
-# How many changes are told of one configuration; `kea-agent history` and `diff` have all of them.
-_MAX_CHANGES = 20
+# Seconds after which systemd, too, knows that a process ended.
+_REAPED = 0.1
 
 
 class Systemd(reloading.Systemd, recovery.Starter, Protocol):
@@ -123,6 +124,10 @@ class Pipeline:
         self._conclude(self._after(unit, finding), finding, done)
         return done, finding.retry
 
+    def is_served(self) -> bool:
+        """Whether the unit, or the fallback in its place, is proven to serve now; no where systemd cannot be asked."""
+        return self._stand_in.is_served()
+
     def _advance_unless_superseded(self, urge: Urge) -> tuple[Unit | None, Finding]:
         unit: Unit | None = None
         for _ in range(_MAX_ROUNDS):
@@ -134,8 +139,8 @@ class Pipeline:
             except ConfigError as error:
                 return unit, self._rejected(unit, error)
             except DeniedError as error:
-                reason = f"{error}: the agent's polkit rule is missing; {self._holds(unit)}"
-                return unit, Finding(Outcome.FAILED, reason, valid=True)
+                outcome, holds = self._what_holds(unit, Outcome.FAILED)
+                return unit, Finding(outcome, f"{error}: the agent's polkit rule is missing; {holds}", valid=True)
             except AgentError as error:
                 return unit, Finding(Outcome.DEFERRED, f"{error}; {UNTOUCHED}", retry=True)
         reason = f"the file or the server kept changing while it was being checked; {UNTOUCHED}"
@@ -144,32 +149,63 @@ class Pipeline:
     def _advance(self, unit: Unit | None, urge: Urge) -> Finding:
         if unit is None:
             return Finding(Outcome.DEFERRED, f"no unit of {self.daemon.name} is installed")
-        self._is_away = not unit.is_running and (unit.has_failed or self._stand_in.is_engaged())
-        if unit.is_running:
-            self._stand_in.stand_down()
-        if self._is_away and (finding := self._stepped_in(unit)):
+        if finding := self._away(unit, urge):
             return finding
         with self._timed(Stage.READ):
             candidate = self._read(unit)
+        finding = self._spared(candidate, urge) or self._judge_file(candidate) or self._at_gate(candidate, urge)
+        if finding:
+            return finding
+        return self._start(candidate) if self._is_away else self._reload(candidate)
+
+    def _away(self, unit: Unit, urge: Urge) -> Finding | None:
+        """For a unit that is down against its will; None where the file on disk has to be looked at."""
+        self._is_away = not unit.is_running and (unit.has_failed or self._stand_in.is_engaged())
+        if unit.is_running:
+            self._stand_in.stand_down()
+        if not self._is_away:
+            return None
+        with self._timed(Stage.RECOVER):
+            finding = self._stand_in.step_in(unit, self.config_file(unit), self.settings)
+        return finding or (self._serves_after_all(unit) if urge is Urge.IF_NEEDED else None)
+
+    def _serves_after_all(self, unit: Unit) -> Finding | None:
+        """The last word was that nobody serves: that the fallback does is told before its file is looked at for minutes."""
+        was_broken = self.status.last is not None and self.status.last.outcome is Outcome.BROKEN
+        if not was_broken or not self.is_served():
+            return None
+        reason = f"{unit.name} is {unit.state}, and {AFTER_ALL}; the file was not touched and is looked at again"
+        return Finding(Outcome.RECOVERED, reason, retry=True)
+
+    def _spared(self, candidate: Candidate, urge: Urge) -> Finding | None:
+        """What ends the pass before the file is judged: it runs, it hurt the server before, or the gate is shut still."""
         if urge is Urge.IF_NEEDED and (already := self._runs_already(candidate) or self._hurt_before(candidate)):
             return already
         is_held = candidate.document.digest == self._held and not self._is_away
-        if is_held and (obstacle := self._timed_gate(candidate, urge)):
-            return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
-        setup, wishes = Setup(unit.argv, unit.environment), self.settings.check
+        return self._at_gate(candidate, urge) if is_held else None
+
+    def _judge_file(self, candidate: Candidate) -> Finding | None:
+        """None for a file that passes the checks and the rehearsal; raises what is wrong with it."""
+        unit, wishes = candidate.unit, self.settings.check
         if unit.load_state != "loaded":  # masked: nobody can start it, in a sandbox either
             wishes = replace(wishes, rehearsal="off")
-        self._judged = judged = self._judge.judge(candidate.document, setup, wishes, self._timed)
+        setup = Setup(unit.argv, unit.environment)
+        go_on = partial(self._reloader.ensure_wanted, candidate, self.settings)
+        self._judged = judged = self._judge.judge(candidate.document, setup, wishes, self._timed, go_on)
         self._tell(candidate.document, judged.warnings)
         if judged.problem:
             raise judged.problem
-        if judged.could_not:
-            outcome = self._short_of(unit, Outcome.DEFERRED)
-            return Finding(outcome, f"{judged.could_not}; {self._holds(unit)}", retry=True)
-        if obstacle := self._timed_gate(candidate, urge):
-            self._held = candidate.document.digest
-            return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
-        return self._start(candidate) if self._is_away else self._reload(candidate)
+        if not judged.could_not:
+            return None
+        outcome, holds = self._what_holds(unit, Outcome.DEFERRED)
+        return Finding(outcome, f"{judged.could_not}; {holds}", retry=True)
+
+    def _at_gate(self, candidate: Candidate, urge: Urge) -> Finding | None:
+        obstacle = self._timed_gate(candidate, urge)
+        if obstacle is None:
+            return None
+        self._held = candidate.document.digest
+        return Finding(Outcome.DEFERRED, obstacle.reason, obstacle.retry, valid=True)
 
     def _tell(self, document: Document, warnings: tuple[str, ...]) -> None:
         """Once for the same bytes, however often they are judged."""
@@ -178,10 +214,6 @@ class Pipeline:
             self._told = document.digest
             for warning in warnings:
                 logger.warning("%s", warning)
-
-    def _stepped_in(self, unit: Unit) -> Finding | None:
-        with self._timed(Stage.RECOVER):
-            return self._stand_in.step_in(unit, self.config_file(unit), self.settings)
 
     def _read(self, unit: Unit) -> Candidate:
         limit = self.settings.check.max_config_bytes
@@ -194,21 +226,27 @@ class Pipeline:
         return self._with_snapshot(candidate) if unit.is_running else candidate
 
     def _with_snapshot(self, candidate: Candidate) -> Candidate:
-        """Ask the server, once it has started, where it last answered or where the new file says.
+        """Ask the server once it has started; raises SupersededError for one that ended.
 
-        A file may move the control channel. A server that is starting reads the file by itself; asked too early it
-        would look like one that runs something else.
+        A server that is starting reads the file by itself; asked too early it would look like one that runs something else.
         """
         pid, timeout = candidate.unit.main_pid, self.settings.reload.start_timeout_seconds
         obstacle = gate.starting_obstacle(pid, timeout, self._pause)
-        if obstacle is not None:
-            return replace(candidate, obstacle=obstacle)
+        if not proc.is_alive(pid):
+            self._pause(_REAPED)
+            raise SupersededError(f"process {pid} of {candidate.unit.name} ended before it could be asked")
+        return replace(candidate, obstacle=obstacle) if obstacle else self._asked(candidate)
+
+    def _asked(self, candidate: Candidate) -> Candidate:
+        """Where the server last answered, or where the new file says: a file may move the control channel."""
+        obstacle = None
         known = [channel for channel in (self.channel, candidate.endpoints.control) if channel]
         for channel in dict.fromkeys(known):
             try:
                 running = snapshot(channel, self.settings.control.timeout_seconds)
             except SilentError as error:
-                obstacle = gate.Obstacle(f"{error}: not reloading a server that may hang (process {pid})")
+                hangs = f"{error}: not reloading a server that may hang (process {candidate.unit.main_pid})"
+                obstacle = gate.Obstacle(hangs)
             except ControlError as error:
                 logger.debug("%s", error)
             else:
@@ -230,17 +268,19 @@ class Pipeline:
         if self._recovery.is_deaf(candidate.unit):
             why = f"{candidate.unit.name} serves nobody: its port is closed"
             return self._bring_back(candidate.unit, why, candidate.channel, candidate.document)
+        outcome, holds = self._what_holds(candidate.unit, Outcome.REJECTED)
         reason = (
             f"{candidate.document.path}: this very file passed every check and hurt the server; change it, or try it "
-            f"once more with: kea-agent reload --again {self.daemon.name}; {self._holds(candidate.unit)}"
+            f"once more with: kea-agent reload --again {self.daemon.name}; {holds}"
         )
-        return Finding(self._short_of(candidate.unit, Outcome.REJECTED), reason, self._is_away, valid=False)
+        return Finding(outcome, reason, self._is_away, valid=False)
 
     def _timed_gate(self, candidate: Candidate, urge: Urge) -> gate.Obstacle | None:
         is_forced = urge is Urge.FORCE
         with self._timed(Stage.GATE):
             if not self._is_away:
-                return moment.obstacle(candidate, self.settings.gate, is_forced=is_forced)
+                busy = self._judged.cpu_seconds if self._judged else 0.0
+                return moment.obstacle(candidate, self.settings.gate, busy, is_forced=is_forced)
             is_sure = urge is not Urge.IF_NEEDED or (self._judged is not None and self._judged.has_passed)
             return None if is_forced else self._stand_in.obstacle(candidate, self.settings, is_sure=is_sure)
 
@@ -255,14 +295,15 @@ class Pipeline:
             busy = gate.lease_cleanup_obstacle(proof.snapshot.status)
             if busy:
                 return Finding(Outcome.DEFERRED, busy.reason, retry=True, valid=True)
-        said = redact.cleaned(journal.complaint(name, done.began) or "", candidate.document.tree)
-        reason = f"{name}: {proof.reason}" + (f"; kea said: {said}" if said else "") + f" (reload job: {done.job})"
+        said = journal.clause(name, done.began, candidate.document.tree)
+        reason = f"{name}: {proof.reason}{said} (reload job: {done.job})"
         if proof.standing is Standing.REFUSED:
             return Finding(Outcome.FAILED, reason, valid=True, snapshot=proof.snapshot)
         return self._bring_back(candidate.unit, reason, candidate.channel, candidate.document)
 
     def _applied(self, candidate: Candidate, running: Snapshot | None, reason: str) -> Finding:
-        changes = self._changes(candidate)
+        last = self._recovery.last_good(candidate.unit)
+        changes = last.changes_to(candidate.document.root) if last else ()
         self.channel = candidate.endpoints.control
         self._remember(candidate, running, time.time(), reason)
         expected = self._judged.expected_hash if self._judged else None
@@ -271,15 +312,6 @@ class Pipeline:
         for line in changes:
             logger.info("%s: %s", self.daemon.name, line)
         return Finding(Outcome.APPLIED, reason, valid=True, in_sync=True, snapshot=running, changes=changes)
-
-    def _changes(self, candidate: Candidate) -> tuple[str, ...]:
-        """What is new against the last known good, for people."""
-        last = self._recovery.last_good(candidate.unit)
-        if last is None:
-            return ()
-        found = lines(diff.changes(last.root, dict(candidate.document.root)), color=False)
-        rest = [f"and {len(found) - _MAX_CHANGES} more"] if len(found) > _MAX_CHANGES else []
-        return tuple(found[:_MAX_CHANGES] + rest)
 
     def _start(self, candidate: Candidate) -> Finding:
         """The unit failed to start before; now its file has passed, or the cause went away."""
@@ -291,8 +323,8 @@ class Pipeline:
             unit = self._systemd.unit() or candidate.unit
             started = replace(candidate, unit=unit)
             return self._applied(started, attempt.proof.snapshot, f"{unit.name} was started: {attempt.proof.reason}")
-        said = redact.cleaned(journal.complaint(candidate.unit.name, began) or "", candidate.document.tree)
-        why = f"{candidate.unit.name}: {attempt.proof.reason}" + (f"; kea said: {said}" if said else "")
+        said = journal.clause(candidate.unit.name, began, candidate.document.tree)
+        why = f"{candidate.unit.name}: {attempt.proof.reason}{said}"
         last = self._recovery.last_good(candidate.unit)
         if last and last.revision.meaning == candidate.document.meaning:
             reason = f"{why}; its file is the last known good, so the cause is elsewhere; it is tried again"
@@ -327,21 +359,17 @@ class Pipeline:
         if unit and self._recovery.is_deaf(unit):
             why = f"{error}; {unit.name} runs and serves nobody: its port is closed"
             return self._bring_back(unit, why, self.channel)
-        outcome = self._short_of(unit, Outcome.REJECTED)
-        return Finding(outcome, f"{error}; {self._holds(unit)}", retry=self._is_away, valid=False)
+        outcome, holds = self._what_holds(unit, Outcome.REJECTED)
+        return Finding(outcome, f"{error}; {holds}", retry=self._is_away, valid=False)
 
-    def _short_of(self, unit: Unit | None, outcome: Outcome) -> Outcome:
-        """The outcome, unless nobody serves: then that is what counts."""
-        return Outcome.BROKEN if unit and self._is_away and not self._stand_in.is_serving() else outcome
-
-    def _holds(self, unit: Unit | None) -> str:
-        """What goes on although the file is not loaded."""
+    def _what_holds(self, unit: Unit | None, outcome: Outcome) -> tuple[Outcome, str]:
+        """The outcome, unless nobody serves: then that is what counts; and what goes on although the file is not loaded."""
         if unit is None or not self._is_away:
-            return UNTOUCHED
+            return outcome, UNTOUCHED
         if self._stand_in.is_serving():
-            return ON_FALLBACK
+            return outcome, ON_FALLBACK
         said = standin.complaint(unit, self.daemon, self.config_file(unit))
-        return f"{unit.name} is {unit.state}: {DOWN}{said}"
+        return Outcome.BROKEN, f"{unit.name} is {unit.state}: {DOWN}{said}"
 
     def _remember(self, candidate: Candidate, running: Snapshot | None, reloaded_at: float | None, proof: str) -> None:
         document, argv = candidate.document, candidate.unit.argv

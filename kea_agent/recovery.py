@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from kea_agent import keaconf, proc, verify
+from kea_agent import diff, keaconf, proc, verify
 from kea_agent.control import Channel, ask
 from kea_agent.daemons import Daemon
+from kea_agent.diff.text import lines
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError, ConfigError, ControlError
 from kea_agent.history import History, Revision
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 # Seconds a server may take for a configuration that it took before; then it is restarted.
 _CONFIG_SET = 5.0
+# Seconds that a server which serves again has for an answer; one that does not is asked again.
+_GLANCE = 1.0
+# How many changes are told of one configuration; `kea-agent history` and `diff` have all of them.
+_MAX_CHANGES = 20
 
 
 def fallback_unit(daemon: Daemon) -> str:
@@ -64,6 +69,12 @@ class LastGood:
             return keaconf.read(path, next(iter(self.tree)), max_bytes=max_bytes).meaning == self.revision.meaning
         except ConfigError:
             return False
+
+    def changes_to(self, root: Mapping[str, Any]) -> tuple[str, ...]:
+        """What is new in a configuration (the map under its root key), a line each, for people."""
+        found = lines(diff.changes(self.root, dict(root)), color=False)
+        rest = [f"and {len(found) - _MAX_CHANGES} more"] if len(found) > _MAX_CHANGES else []
+        return tuple(found[:_MAX_CHANGES] + rest)
 
     def __str__(self) -> str:
         return f"the last known good configuration (revision {self.revision.number}, proven {iso(self.revision.proven_at)})"
@@ -113,6 +124,13 @@ class Recovery:
             return False
         endpoints = last.target.endpoints
         return endpoints.wants_port and endpoints.is_closed(endpoints.sockets(unit.main_pid))
+
+    def is_served(self, unit: Unit, by: Unit | None) -> bool:
+        """Whether the process of one unit, the real one or the fallback, serves what the last known good wants open."""
+        if by is None or not by.is_running or not proc.catches_sighup(by.main_pid):
+            return False
+        last = self.last_good(unit)
+        return last is not None and verify.serves(replace(last.target, pid=by.main_pid), _GLANCE)
 
     def bring_back(self, unit: Unit, last: LastGood, channel: Channel | None, settings: Settings) -> list[Attempt]:
         """The steps that were taken, the last one worked or there are no more."""

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ SOCKET = "/run/kea-agent-rehearse.sock"
 # What a rehearsal may take besides the daemon's own time, with a machine that is busy.
 _SPARE_SECONDS = 30.0
 _CHUNK = 1 << 18
+# Seconds between two questions whether the answer is still wanted.
+_LOOK = 0.5
 _UNANSWERED = (
     "the rehearsal ended without an answer: too many at once, or out of memory; journalctl -t kea-agent-rehearse"
 )
@@ -40,6 +42,7 @@ class Rehearsal:
     `hash` and `config` (config-get's arguments) are the daemon's own words when it passed, has a control channel and tells.
     `may_pass_later`: refused for what the host lacks now (an address), so the same file may pass another time.
     `is_whole`: it was the file's whole meaning; where it was not, hash and config are not what a reload will bring.
+    `cpu_seconds`: what the daemon needed until it served, and about how long a reload keeps it from answering.
     """
 
     standing: Standing
@@ -49,15 +52,30 @@ class Rehearsal:
     config: Mapping[str, Any] | None = None
     is_whole: bool = True
     may_pass_later: bool = False
+    cpu_seconds: float = 0.0
 
 
-def rehearse(daemon: Daemon, document: Document, *, timeout: float, socket_path: str = SOCKET) -> Rehearsal:
-    """Have a daemon started on a configuration; `timeout` (seconds) is for it to serve. Never raises for the other side."""
+def unhindered() -> None:
+    """Nothing else matters more."""
+
+
+def rehearse(
+    daemon: Daemon,
+    document: Document,
+    *,
+    timeout: float,
+    go_on: Callable[[], object] = unhindered,
+    socket_path: str = SOCKET,
+) -> Rehearsal:
+    """Have a daemon started on a configuration; `timeout` (seconds) is for it to serve. Never raises for the other side.
+
+    `go_on` is called now and then while the answer is out; what it raises comes from here, and is the rehearsal's end.
+    """
     started = time.monotonic()
     # What cannot be reached from in there is asked apart.
     tree = databases.without_databases(daemon.name, document.tree)
     try:
-        head, config = _exchange(daemon, _text(tree), timeout, socket_path)
+        head, config = _exchange(daemon, _text(tree), timeout, go_on, socket_path)
         standing, reason = Standing(head["standing"]), redact.cleaned(str(head["reason"]), document.tree)
     except (NotRehearsedError, OSError, ValueError, KeyError, RecursionError) as error:
         standing, reason, head, config = Standing.NOT_REHEARSED, _explained(error, socket_path), {}, None
@@ -70,6 +88,7 @@ def rehearse(daemon: Daemon, document: Document, *, timeout: float, socket_path:
         config,
         is_whole=tree is document.tree,
         may_pass_later=head.get("may_pass_later") is True,
+        cpu_seconds=_number(head.get("cpu_seconds")),
     )
 
 
@@ -78,7 +97,9 @@ def _text(tree: dict[str, Any]) -> bytes:
     return json.dumps(tree, ensure_ascii=False).encode(errors="surrogateescape")
 
 
-def _exchange(daemon: Daemon, text: bytes, timeout: float, path: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _exchange(
+    daemon: Daemon, text: bytes, timeout: float, go_on: Callable[[], object], path: str
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     deadline = time.monotonic() + timeout + _SPARE_SECONDS
     head = {"daemon": daemon.name, "bytes": len(text), "seconds": timeout}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -87,12 +108,14 @@ def _exchange(daemon: Daemon, text: bytes, timeout: float, path: str) -> tuple[d
         # It may have answered without having read all of it.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(json.dumps(head).encode() + b"\n" + text)
-        return _answer(connection, deadline)
+        return _answer(connection, deadline, go_on)
 
 
-def _answer(connection: socket.socket, deadline: float) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _answer(
+    connection: socket.socket, deadline: float, go_on: Callable[[], object]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     raw = bytearray()
-    while chunk := _some(connection, deadline):
+    while chunk := _some(connection, deadline, go_on):
         raw += chunk
         if len(raw) > MAX_REPLY_BYTES:
             raise NotRehearsedError(f"the answer is larger than {MAX_REPLY_BYTES} bytes")
@@ -105,15 +128,16 @@ def _answer(connection: socket.socket, deadline: float) -> tuple[dict[str, Any],
     return head, _config(rest) if rest else None
 
 
-def _some(connection: socket.socket, deadline: float) -> bytes:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    connection.settimeout(left)
-    try:
-        return connection.recv(_CHUNK)
-    except ConnectionResetError:
-        return b""
+def _some(connection: socket.socket, deadline: float, go_on: Callable[[], object]) -> bytes:
+    while (left := deadline - time.monotonic()) > 0:
+        connection.settimeout(min(left, _LOOK))
+        try:
+            return connection.recv(_CHUNK)
+        except TimeoutError:
+            go_on()
+        except ConnectionResetError:
+            return b""
+    raise TimeoutError
 
 
 def _config(raw: bytes) -> dict[str, Any] | None:
@@ -137,6 +161,10 @@ def _parsed_map(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NotRehearsedError("the answer is not a JSON object")
     return value
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _explained(error: Exception, path: str) -> str:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from kea_agent import keaconf, proc, verify, voucher
 from kea_agent.candidate import Candidate, SupersededError
 from kea_agent.daemons import Daemon
+from kea_agent.errors import BusError
 from kea_agent.judging import Timer
 from kea_agent.keaconf import Document
 from kea_agent.outcome import Stage
@@ -71,6 +72,14 @@ class Reloader:
         if proof.standing is Standing.DEAD and self._was_ended_on_purpose(unit):
             raise SupersededError(f"{unit.name} was stopped or restarted while it was being watched")
         return Reload(proof, job, began)
+
+    def ensure_wanted(self, candidate: Candidate, settings: Settings) -> None:
+        """While a file is rehearsed: raises SupersededError when it changed, or when nobody serves, which comes first."""
+        still_the_same(candidate.document, settings)
+        with suppress(BusError):
+            now = self._systemd.unit()
+            if candidate.unit.is_running and now is not None and now.has_failed:
+                raise SupersededError(f"{now.name} failed while its file was being checked")
 
     def _let_others_finish(self, unit: Unit, timeout: float) -> None:
         """A person who saves and types `systemctl reload` has begun this very reload: a second one would cost HA again."""

@@ -97,7 +97,7 @@ class CheckSettings:
     rehearsal: str = _setting(
         "prefer",
         one_of("prefer", "require", "off"),
-        "Whether a file that could not be rehearsed goes on, is rejected, or no file is rehearsed.",
+        "Whether a file that could not be rehearsed goes on, waits until it could be, or no file is rehearsed.",
     )
     rehearsal_seconds: float = _setting(
         60.0, seconds(1, 600), "How long the daemon may take in a rehearsal until it serves."
@@ -116,6 +116,11 @@ class GateSettings:
     retry_seconds: float = _setting(5.0, seconds(0.1, 3600), "How often a deferred reload is considered again.")
     give_up_seconds: float = _setting(
         3600.0, seconds(1, 604800), "How long a deferred reload is tried again by itself."
+    )
+    longest_silence_seconds: float = _setting(
+        10.0,
+        seconds(0, 3600),
+        "How many seconds of CPU time Kea may need to load a file; one that silences it longer waits for --force. 0: any.",
     )
 
 

@@ -8,10 +8,10 @@ would serve better, and systemd goes on trying it. A unit that a person stopped 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from kea_agent import gate, journal, keaconf, redact, verify
+from kea_agent import journal, keaconf, moment, proc, verify
 from kea_agent.candidate import Candidate, Finding
-from kea_agent.control import Channel
 from kea_agent.daemons import Daemon
 from kea_agent.down import explain
 from kea_agent.errors import BusError, ConfigError, ControlError
@@ -42,12 +42,20 @@ class StandIn:
         self._was_serving = self._is_called_off = False
 
     def is_serving(self) -> bool:
-        """Whether the fallback unit runs; no where systemd cannot be asked: this is for words on what holds."""
+        """Whether the fallback has started; no where systemd cannot be asked: this is for words on what holds."""
         try:
             unit = self._systemd.fallback()
         except BusError:
             return False
-        return unit is not None and unit.is_running
+        return unit is not None and unit.is_running and proc.catches_sighup(unit.main_pid)
+
+    def is_served(self) -> bool:
+        """Whether the unit, or the fallback in its place, is proven to serve now; no where systemd cannot be asked."""
+        try:
+            unit, fallback = self._systemd.unit(), self._systemd.fallback()
+        except BusError:
+            return False
+        return unit is not None and any(self._recovery.is_served(unit, by) for by in (unit, fallback))
 
     def is_engaged(self) -> bool:
         """Whether the fallback unit runs, or systemd tries to make it run: it was not a person who stopped it."""
@@ -93,9 +101,17 @@ class StandIn:
             return None
         if not is_sure and self._failed in (None, candidate.document.digest):
             return Obstacle("it was not rehearsed and did not start before; kea-agent reload --again tries it")
-        last = self._recovery.last_good(candidate.unit)
+        status = self._status(candidate.unit, settings.control.timeout_seconds)
+        return moment.partner_obstacle(status, settings.gate) if status else None
+
+    def _status(self, unit: Unit, timeout: float) -> dict[str, Any] | None:
+        """What the fallback says of itself, None where it says nothing."""
+        last = self._recovery.last_good(unit)
         channel = last.target.endpoints.control if last else None
-        return _partner_obstacle(channel, settings)
+        try:
+            return verify.snapshot(channel, timeout).status if channel else None
+        except ControlError:
+            return None
 
     def leave(self, candidate: Candidate, settings: Settings) -> Attempt:
         """Start the real unit; the fallback ends with that."""
@@ -108,23 +124,11 @@ class StandIn:
 
 def complaint(unit: Unit, daemon: Daemon, path: str) -> str:
     """What Kea said when its unit did not start with a file, to follow other words; empty where it said nothing."""
-    said = journal.complaint(unit.name, unit.started_at)
-    if not said:
-        return ""
     try:
         tree = keaconf.read(path, daemon.root_key).tree
     except ConfigError:
         tree = {}
-    return f"; kea said: {redact.cleaned(redact.redacted_text(said), tree)}"
-
-
-def _partner_obstacle(channel: Channel | None, settings: Settings) -> Obstacle | None:
-    if channel is None or settings.gate.ha != "hold":
-        return None
-    try:
-        return gate.ha_obstacle(verify.snapshot(channel, settings.control.timeout_seconds).status)
-    except ControlError:
-        return None
+    return journal.clause(unit.name, unit.started_at, tree)
 
 
 def told(why: str, last: LastGood | None, attempts: Sequence[Attempt], *, retry: bool = False) -> Finding:

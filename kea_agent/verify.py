@@ -31,6 +31,8 @@ _GONE_AFTER = 4.0
 _DEATH = 1.0
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.25
+# CLOCK_REALTIME_COARSE of clock_gettime(2), for which Python has no name.
+_COARSE = 5
 
 
 # What is said of a server that has nothing open by which it could be judged.
@@ -49,7 +51,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a server said of itself; its last commit was from `commit_from` to before `commit_to` (Unix times).
+    """What a server said of itself; its last commit was from `commit_from` to before `commit_to` (times of Kea's clock).
 
     `age` is Kea's: the second it is now less the second of the commit, both cut off, in every version from 2.2 to 3.3.
     Commits in two different seconds of the clock can so be told apart, and two in the same second cannot.
@@ -95,7 +97,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Before:
-    """The same server before the signal; `snapshot` is None where it could not be asked."""
+    """The same server before the signal (a time of Kea's clock); `snapshot` is None where it could not be asked."""
 
     signalled: float
     snapshot: Snapshot | None
@@ -124,9 +126,17 @@ class Proof:
     snapshot: Snapshot | None = None
 
 
+def keas_time() -> float:
+    """The Unix time on Kea's clock, time(2), which begins each second up to a tick after time.time() (seen: 4 ms).
+
+    An age that Kea gave in such a moment, taken from a time of the other clock, would put its commit a second too late.
+    """
+    return time.clock_gettime(_COARSE)
+
+
 def snapshot(channel: Channel, timeout: float) -> Snapshot:
     """Ask a server for its status and hash; raises ControlError when it cannot be asked."""
-    asked = time.time()
+    asked = keas_time()
     status = ask(channel, "status-get", timeout=timeout)
     answered = time.time()
     age = status.arguments.get("reload")
@@ -154,7 +164,7 @@ def before(
     while seen is not None and seen.age == 0:
         pause(_LONGEST_PAUSE)
         seen = _asked(channel, timeout)
-    return Before(time.time(), seen, endpoints.sockets(pid))
+    return Before(keas_time(), seen, endpoints.sockets(pid))
 
 
 def before_start(began: float) -> Before:
@@ -347,6 +357,13 @@ def _asked(channel: Channel | None, timeout: float) -> Snapshot | None:
         return snapshot(channel, timeout)
     except ControlError:
         return None
+
+
+def serves(target: Target, timeout: float) -> bool:
+    """Whether a server has open, now, all that its configuration wants, and answers (within `timeout` seconds a command)."""
+    channel = target.endpoints.control
+    seen = _asked(channel, timeout)
+    return (seen is not None or channel is None) and not gaps(target, seen)
 
 
 def gaps(target: Target, seen: Snapshot | None) -> list[str]:

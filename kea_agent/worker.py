@@ -31,6 +31,8 @@ _LEVELS = {
 _QUIET = {Outcome.UNCHANGED, Outcome.REJECTED, Outcome.DEFERRED, Outcome.BROKEN}
 # Seconds between two looks at a server that does not start, at most.
 _LONGEST_PAUSE = 60.0
+# Seconds between two glances at a server of which was said that nobody serves: it may have come back by itself.
+_GLANCE = 1.0
 
 _Asked = tuple[Urge, "asyncio.Future[Pass]"]
 
@@ -121,12 +123,25 @@ class Worker:
     async def _until_due(self) -> None:
         while not self._is_due():
             self._wake.clear()
-            times = [time for time in (self.settler.due(), self._retry_at) if time is not None]
-            timeout = max(0.0, min(times) - self._loop.time()) if times else None
             try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
+                await asyncio.wait_for(self._wake.wait(), self._patience())
             except TimeoutError:
-                continue
+                if await self._is_wrong_by_now():
+                    self._is_wanted = True
+
+    def _patience(self) -> float | None:
+        """Seconds until something may be due; None where only a hint makes it so."""
+        now = self._loop.time()
+        pauses = [time - now for time in (self.settler.due(), self._retry_at) if time is not None]
+        pauses += [_GLANCE] if self._is_broken() else []
+        return max(0.0, min(pauses)) if pauses else None
+
+    async def _is_wrong_by_now(self) -> bool:
+        """Whether somebody serves of whom the last word is that nobody does: no event tells that one has started."""
+        return self._is_broken() and await asyncio.to_thread(self.pipeline.is_served)
+
+    def _is_broken(self) -> bool:
+        return self._last is not None and self._last.outcome is Outcome.BROKEN
 
     def _is_due(self) -> bool:
         now = self._loop.time()
@@ -151,8 +166,11 @@ class Worker:
         self._plan_retry(done, is_to_be_retried)
         self._last = done
         self._tell(done, is_news)
-        # What was written while the pass ran may have been read before or after: look at it by itself.
-        self._is_wanted |= await self._fingerprint() != self._seen
+        # What was written while the pass ran may have been read before or after: look at it by itself, whatever it is
+        # then, but where the writing goes on no more often than ever.
+        if await self._fingerprint() != self._seen:
+            self._seen = ""
+            self.glance()
         return done, is_news
 
     def _is_repetition(self, done: Pass) -> bool:

@@ -21,6 +21,8 @@ from kea_agent.errors import BusError
 Manner = Callable[[socket.socket, bytes], None]
 Version = tuple[int, int, int]
 
+# CLOCK_REALTIME_COARSE: the clock of time(2), which is Kea's.
+KEAS_CLOCK = 5
 HASH = "661C0F" + "0" * 58
 NEW_HASH = "B0B0" + "1" * 60
 
@@ -83,7 +85,7 @@ class FakeKea:
         if version >= (2, 6, 2):
             self.status["dhcp-state"] = {"globally-disabled": False, "disabled-by-user": False}
         self.config: dict[str, Any] = {"Dhcp4": {}}
-        self.committed = time.time() - 1000
+        self.committed = time.clock_gettime(KEAS_CLOCK) - 1000
         self.manner: Manner = whole
         self.manners: dict[str, Manner] = {}
         self.statistics: dict[str, Any] = {}
@@ -123,7 +125,7 @@ class FakeKea:
     def commit(self, new_hash: str | None = None) -> None:
         """A reload that worked."""
         self.hash = new_hash or self.hash
-        self.committed = time.time()
+        self.committed = time.clock_gettime(KEAS_CLOCK)
 
     def close(self) -> None:
         """Be gone, socket file and all."""
@@ -170,7 +172,7 @@ class FakeKea:
         self.asked.append(command)
         self.on_ask(command)
         if command == "status-get":
-            age = int(time.time()) - int(self.committed)
+            age = int(time.clock_gettime(KEAS_CLOCK)) - int(self.committed)
             return {"result": 0, "arguments": {"pid": os.getpid(), "uptime": age, "reload": age, **self.status}}
         if command == "config-hash-get" and self.version >= (2, 4, 0):
             return {"result": 0, "arguments": {"hash": self.hash}}

@@ -96,18 +96,20 @@ class Host:
         self.checker("exit 0")
         self.rehearsal = Rehearsal(Standing.PASSED, "it served", 0.1)
         self.rehearsals = 0
+        self.during_rehearsal: Callable[[Callable[[], object]], object] = lambda go_on: None
         self.systemd = FakeSystemd(self._unit(), self.reload)
         self.save()
         self.pipeline = self.new_pipeline()
 
-    def new_pipeline(self) -> Pipeline:
+    def new_pipeline(self, pause: Callable[[float], object] = time.sleep) -> Pipeline:
         memory = Memory(Store(self.directory), History(self.directory))
         return Pipeline(
-            self.daemon, self.systemd, memory, QUICK, time.sleep, Judge(self.daemon, memory.history, self.rehearse)
+            self.daemon, self.systemd, memory, QUICK, pause, Judge(self.daemon, memory.history, self.rehearse)
         )
 
-    def rehearse(self, daemon: Daemon, document: Document, *, timeout: float) -> Rehearsal:
+    def rehearse(self, daemon: Daemon, document: Document, *, timeout: float, go_on: Callable[[], object]) -> Rehearsal:
         self.rehearsals += 1
+        self.during_rehearsal(go_on)
         return self.rehearsal
 
     def checker(self, script: str) -> None:

@@ -58,12 +58,14 @@ class Answer:
     """The verdict; `reason` a sentence, `hash` Kea's own (2.4 and later), `config_bytes` how much comes after this line.
 
     `may_pass_later`: refused for what the host lacks at this moment, so the same file may pass another time.
+    `cpu_seconds`: what the daemon needed until it served; time by the clock says little beside a busy server.
     """
 
     standing: str
     reason: str
     hash: str | None = None
     may_pass_later: bool = False
+    cpu_seconds: float = 0.0
     config_bytes: int = 0
 
 

@@ -71,9 +71,15 @@ class Trial:
         seen = self._watch(started + self.request.seconds)
         if isinstance(seen, Answer):
             return seen, b""
-        channel = self._channel
+        usage, channel = proc.usage(self.process.pid), self._channel
         config = _config(channel, self.request.seconds) if channel else b""
-        return Answer(Standing.PASSED, self._praise(), seen.hash if seen else None), config
+        answer = Answer(
+            Standing.PASSED,
+            self._praise(),
+            seen.hash if seen else None,
+            cpu_seconds=usage.cpu_seconds if usage else 0.0,
+        )
+        return answer, config
 
     def _start(self) -> subprocess.Popen[bytes]:
         # In this process's session: a new one would have a share of CPU time of its own, see libexec/rehearse.

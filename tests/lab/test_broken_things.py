@@ -41,5 +41,6 @@ def test_nothing_broken_ends_without_a_server(up: UpLab, words: dict[str, object
     assert found.last.outcome != "broken"
     assert not found.first.rehearsal.startswith("not rehearsed")
     is_untouched = found.first.outcome == "rejected" and thing.moment == "reload"
-    assert found.silence < BACK
+    # Nobody could serve while the cause was there, which was until the agent had spoken.
+    assert found.silence < BACK + (found.seconds if thing.passes else 0)
     assert not is_untouched or not found.clients or found.clients.lost <= CUT_OFF

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-_PATIENCE = 2.0
+_PATIENCE = 10.0
 
 # A busy machine is no bug, and the checkout may be read-only.
 settings.register_profile("kea-agent", deadline=None, database=None)

@@ -21,6 +21,7 @@ from kea_agent.gate import (
     ha_obstacle,
     lease_cleanup_obstacle,
     link_obstacle,
+    silence_obstacle,
     starting_obstacle,
     unit_obstacle,
 )
@@ -181,3 +182,16 @@ def test_a_link_that_is_down(tmp_path: Path, states: dict[str, str], expected: s
     found = link_obstacle([*states, "not-there"], tmp_path)
     assert (found.reason if found else "").startswith(expected)
     assert bool(found) == bool(expected)
+
+
+@pytest.mark.parametrize(("cpu_seconds", "longest"), [(0.0, 10.0), (10.0, 10.0), (500.0, 0.0)])
+def test_a_file_that_is_loaded_soon_enough(cpu_seconds: float, longest: float) -> None:
+    assert silence_obstacle(cpu_seconds, longest) is None
+
+
+def test_a_file_that_takes_long_to_load_waits_for_a_person() -> None:
+    found = silence_obstacle(21.4, 10.0)
+    assert found is not None
+    assert "busy for 21 s" in found.reason
+    assert "gate.longest_silence_seconds = 10" in found.reason
+    assert not found.retry

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from kea_agent.journal import complaint, most_telling
+from kea_agent import journal
+from kea_agent.journal import clause, complaint, most_telling
 
 PLACE = "[kea-dhcp4.dhcp4/4203.140530740802048]"
 
@@ -63,3 +64,13 @@ def test_the_most_telling(lines: list[str], said: str | None) -> None:
 
 def test_a_unit_that_never_was_has_said_nothing() -> None:
     assert complaint("kea-agent-test-no-such.service", time.time()) is None
+    assert clause("kea-agent-test-no-such.service", time.time(), {}) == ""
+
+
+def test_what_kea_quotes_of_its_configuration_has_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    quoted = 'DHCP4_PARSER_FAIL not a number: "password": "in the file", or somewhere of https://user:pw@host'
+    monkeypatch.setattr(journal, "complaint", lambda unit, since: f"{quoted}; was it older")
+    told = clause("kea-x.service", 0.0, {"Dhcp4": {"lease-database": {"password": "older"}}})
+    assert told == (
+        '; kea said: DHCP4_PARSER_FAIL not a number: "password": "*****", or somewhere of https://*****@host; was it *****'
+    )

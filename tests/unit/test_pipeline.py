@@ -6,7 +6,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,6 +218,28 @@ def test_a_deaf_server_is_not_held_back_for_its_partner(host: Host) -> None:
     assert host.run()[0] is Outcome.APPLIED
 
 
+def test_a_file_that_would_silence_the_server_waits_for_a_person(host: Host) -> None:
+    host.rehearsal = replace(host.rehearsal, cpu_seconds=21.0)
+    outcome, reason, is_to_be_retried = host.run()
+    assert (outcome, is_to_be_retried, host.systemd.reloads) == (Outcome.DEFERRED, False, 0)
+    assert "without an answer" in reason
+    assert host.pipeline.status.config_valid
+    assert host.run(Urge.AGAIN)[0] is Outcome.DEFERRED
+    assert host.run(Urge.FORCE)[0] is Outcome.APPLIED
+
+
+def test_a_rehearsal_ends_when_its_file_changes(host: Host) -> None:
+    def overwritten(go_on: Callable[[], object]) -> None:
+        host.during_rehearsal = lambda go_on: go_on()
+        host.save(', "dhcp-server-timeout": 1')
+        go_on()
+        raise AssertionError("the old file is still rehearsed")
+
+    host.during_rehearsal = overwritten
+    assert host.run()[0] is Outcome.APPLIED
+    assert (host.rehearsals, host.systemd.reloads) == (2, 1)
+
+
 def test_a_refused_reload_has_failed(host: Host) -> None:
     host.systemd.on_reload = lambda: None
     outcome, reason, _ = host.run()
@@ -270,22 +293,22 @@ def test_a_server_stopped_by_a_person_meanwhile_is_not_broken(host: Host) -> Non
 
 
 def test_a_server_restarted_by_a_person_meanwhile_runs_its_file(host: Host) -> None:
-    successors = []
+    with ExitStack() as stack:
 
-    def restart() -> None:
-        host.tell_server("die")
-        time.sleep(0.02)  # the file is older than the process by more than a clock tick
-        command = [sys.executable, "-I", "-c", SERVER, str(host.port)]
-        successors.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        assert host.systemd.known
-        host.systemd.known = replace(host.systemd.known, main_pid=successors[0].pid)
-        host.kea.commit(NEW_HASH)
+        def restart() -> None:
+            host.tell_server("die")
+            time.sleep(0.02)  # the file is older than the process by more than a clock tick
+            command = [sys.executable, "-I", "-c", SERVER, str(host.port)]
+            successor = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.callback(successor.kill)
+            assert successor.stdout
+            successor.stdout.readline()
+            assert host.systemd.known
+            host.systemd.known = replace(host.systemd.known, main_pid=successor.pid)
+            host.kea.commit(NEW_HASH)
 
-    host.systemd.on_reload = restart
-    assert host.run()[0] is Outcome.UNCHANGED
-    for successor in successors:
-        successor.kill()
-        successor.communicate()
+        host.systemd.on_reload = restart
+        assert host.run()[0] is Outcome.UNCHANGED
 
 
 def test_a_reload_that_a_person_began_is_not_done_twice(host: Host) -> None:

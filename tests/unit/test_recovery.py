@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,95 @@ def test_a_server_that_could_not_be_brought_back_is_tried_again(host: Host) -> N
     assert (steps(host), host.systemd.reloads) == (((Step.CONFIG_SET, True),), 2)
 
 
+def test_a_fallback_that_serves_after_all_is_told_before_its_file_is_looked_at(host: Host, started: Started) -> None:
+    """systemd tried it again, and this time it went."""
+    checks = host.checks
+    host.tell_server("die")
+    down(host)
+    host.save(', "dhcp-server-timeout": 1')
+    assert host.run()[0] is Outcome.BROKEN
+    assert not host.pipeline.is_served()
+    starts(host, started)
+    host.systemd.on_restart(FALLBACK)
+    down(host)
+    assert host.pipeline.is_served()
+    outcome, reason, is_to_be_retried = host.run()
+    assert (outcome, is_to_be_retried, host.checks) == (Outcome.RECOVERED, True, checks)
+    assert "the fallback unit serves the last known good configuration after all" in reason
+    assert host.pipeline.status.on_fallback
+    assert host.run()[0] is Outcome.APPLIED, "now its file has its turn"
+
+
+def test_word_and_sentence_agree_whenever_the_fallback_has_started(host: Host, started: Started) -> None:
+    on_fallback(host, started)
+    host.file.write_text("{")
+    serving = host.systemd.stand_in
+    assert serving
+    started.append(subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    found = set()
+    for looks in range(6):
+        units = chain(repeat(as_it_is(serving, started[-1].pid), looks), repeat(serving))
+        host.systemd.fallback = lambda units=units: next(units)  # type: ignore[method-assign,misc]
+        outcome, reason, _ = host.run(Urge.AGAIN)
+        found.add(outcome)
+        assert (outcome is Outcome.BROKEN) == ("nothing serves on this host" in reason), reason
+        assert (outcome is Outcome.REJECTED) == ("the fallback unit goes on serving" in reason), reason
+    assert found == {Outcome.BROKEN, Outcome.REJECTED}
+
+
+def test_a_server_that_ends_while_it_starts_is_not_said_to_go_on(host: Host, started: Started) -> None:
+    """systemd started it once more with the file that hurt it, and knows of its end a moment later."""
+    host.systemd.on_reload = close(host)
+    host.save(', "dhcp-server-timeout": 1')
+    assert host.run()[0] is Outcome.BROKEN, "and the file is known to hurt"
+    host.tell_server("die")
+
+    def reaped(_: float) -> None:
+        down(host, "activating", "auto-restart")
+
+    host.pipeline = host.new_pipeline(reaped)
+    outcome, reason, _ = host.run()
+    assert (outcome, reason.startswith("kea-x.service: failed, systemd tries again")) == (Outcome.BROKEN, True), reason
+
+
+def test_a_fallback_that_is_still_starting_serves_nobody(host: Host, started: Started) -> None:
+    host.tell_server("die")
+    down(host)
+    host.save(', "dhcp-server-timeout": 1')
+    assert host.run()[0] is Outcome.BROKEN
+    starting = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    started.append(starting)
+    assert host.systemd.stand_in
+    host.systemd.stand_in = as_it_is(host.systemd.stand_in, starting.pid)
+    assert not host.pipeline.is_served()
+    host.file.write_text("{")
+    outcome, reason, _ = host.run()
+    assert (outcome, "nothing serves on this host" in reason) == (Outcome.BROKEN, True), reason
+
+
+@pytest.mark.parametrize("word", ["serves", "is deaf", "is silent"])
+def test_a_broken_server_serves_again_when_it_has_its_port_and_answers(host: Host, word: str) -> None:
+    """Whatever was in the way of the last known good went away, and no event tells of it."""
+    host.systemd.on_reload = close(host)
+    host.save(', "dhcp-server-timeout": 1')
+    assert host.run()[0] is Outcome.BROKEN
+    assert not host.pipeline.is_served()
+    if word != "is deaf":
+        host.tell_server("reopen")
+    if word == "is silent":
+        host.kea.close()
+    assert host.pipeline.is_served() is (word == "serves")
+
+
+def test_nobody_knows_who_serves_while_systemd_is_away(host: Host) -> None:
+    def away() -> Unit:
+        raise BusError("systemd cannot be reached over D-Bus")
+
+    assert host.pipeline.is_served()
+    host.systemd.unit = away  # type: ignore[method-assign]
+    assert not host.pipeline.is_served()
+
+
 def test_without_a_last_known_good_a_hurt_server_is_broken(host: Host) -> None:
     for kept in sorted(host.directory.rglob("*"), reverse=True):
         if "ddns" in kept.name and kept.is_dir():
@@ -201,6 +291,24 @@ def test_a_unit_that_cannot_start_is_replaced_before_its_file_is_looked_at(host:
     on_fallback(host, started)
     assert (host.checks, steps(host)) == (checks, ((Step.FALLBACK, True),))
     assert host.pipeline.status.on_fallback
+
+
+def test_a_unit_that_fails_while_its_next_file_is_rehearsed_is_replaced_at_once(host: Host, started: Started) -> None:
+    """On a busy machine a rehearsal takes a minute; nobody serves meanwhile."""
+    starts(host, started)
+
+    def fails(go_on: Callable[[], object]) -> None:
+        go_on()
+        host.tell_server("die")
+        down(host, "activating", "auto-restart")
+        go_on()
+
+    host.during_rehearsal = fails
+    rehearsals = host.rehearsals
+    host.save(', "dhcp-server-timeout": 1')
+    outcome, reason, _ = host.run()
+    assert (outcome, steps(host)) == (Outcome.RECOVERED, ((Step.FALLBACK, True),)), reason
+    assert host.rehearsals == rehearsals + 1, "of that file; the fallback needs none"
 
 
 def test_a_bad_file_leaves_the_fallback_in_place(host: Host, started: Started) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kea_agent import keaconf, rehearsal
+from kea_agent.candidate import SupersededError
 from kea_agent.daemons import DHCP4
 from kea_agent.rehearsal import Rehearsal, Standing
 
@@ -80,6 +81,27 @@ def test_a_server_that_does_not_tell_its_configuration_has_passed(tmp_path: Path
     refusal = json.dumps([{"result": 1, "text": "illegal severity: 0"}]).encode()
     found = ask(tmp_path, says(PASSED, refusal))
     assert (found.standing, found.config) == (Standing.PASSED, None)
+
+
+@pytest.mark.parametrize(("said", "meant"), [(2.5, 2.5), (3, 3.0), (None, 0.0), ("long", 0.0)])
+def test_what_loading_took(tmp_path: Path, said: object, meant: float) -> None:
+    assert ask(tmp_path, says({**PASSED, "cpu_seconds": said}, CONFIG)).cpu_seconds == meant
+
+
+def test_an_answer_that_is_wanted_no_more_is_not_waited_for(tmp_path: Path) -> None:
+    path, gone = tmp_path / "socket", threading.Event()
+
+    def keep_waiting(connection: socket.socket) -> None:
+        connection.settimeout(10)
+        if connection.recv(1) == b"":
+            gone.set()
+
+    def stop() -> None:
+        raise SupersededError("something else matters more")
+
+    with served(path, keep_waiting), pytest.raises(SupersededError):
+        rehearsal.rehearse(DHCP4, document(tmp_path), timeout=30.0, go_on=stop, socket_path=str(path))
+    assert gone.is_set(), "whoever rehearses sees that the client went, and stops"
 
 
 def test_a_list_of_one_is_what_http_gives(tmp_path: Path) -> None:

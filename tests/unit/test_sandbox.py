@@ -91,10 +91,11 @@ def test_a_client_that_says_nothing_is_given_up() -> None:
 def test_an_answer_is_a_line_and_the_configuration_after_it() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        send(ours, Answer(Standing.PASSED, "good", "AB"), b"{}\n{}")
+        send(ours, Answer(Standing.PASSED, "good", "AB", cpu_seconds=0.25), b"{}\n{}")
         head, _, rest = theirs.recv(65536).partition(b"\n")
     assert json.loads(head) == {
-        "standing": "passed", "reason": "good", "hash": "AB", "may_pass_later": False, "config_bytes": 5,
+        "standing": "passed", "reason": "good", "hash": "AB", "may_pass_later": False, "cpu_seconds": 0.25,
+        "config_bytes": 5,
     }  # fmt: skip
     assert rest == b"{}\n{}"
 

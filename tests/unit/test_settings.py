@@ -235,6 +235,7 @@ def test_a_problem_between_files_is_put_down_to_the_later_one(tmp_path: Path) ->
         (b"\x7fELF\x00\x00", "is not TOML: "),
         (b"#" * 10_000_000, "is larger than 262144 bytes"),
     ],
+    ids=["Latin-1", "binary", "huge"],
 )
 def test_a_file_that_is_not_one_of_settings(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "kea-agent.toml"

@@ -257,7 +257,7 @@ def test_a_scrape_does_not_wait_for_a_loop_that_is_busy(monkeypatch: pytest.Monk
         began = time.monotonic()
         with pytest.raises(BusError, match="nothing in"):
             await waiting
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 1
         await asyncio.sleep(0.05)
         assert stage.connections[0].read == 0
 

@@ -7,6 +7,7 @@ between looks, plays the server's next move, so nothing here waits for the clock
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import socket
@@ -449,6 +450,29 @@ def test_a_snapshot(kea: FakeKea) -> None:
     assert seen.commit_to - seen.commit_from <= 2
 
 
+def test_keas_clock_is_not_the_one_of_python() -> None:
+    """Right after the turn of a second time(2) is still in the last one: what is compared with it has to be, too."""
+    libc = ctypes.CDLL(None)
+    libc.time.restype = ctypes.c_long
+    end = time.monotonic() + 2.2
+    while time.monotonic() < end:
+        first, kea, last = verify.keas_time(), libc.time(None), verify.keas_time()
+        assert math.floor(first) <= kea <= math.floor(last)
+
+
+def test_a_refusal_at_the_turn_of_a_second_is_one(
+    server: Server, kea: FakeKea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the turn takes a second, in which Kea is still in the last one; a failed reload closes the sockets and commits nothing."""
+    before = server.before(LONG_AGO)
+    monkeypatch.setattr(time, "time", lambda: verify.keas_time() + 1)
+    server.close()
+    proof = server.prove(before=before)
+    assert proof.reason == f"it did not take the file and lost its sockets: closed: 127.0.0.1:{server.port}"
+    seen = snapshot(kea.channel, 1)
+    assert seen.commit_from <= math.floor(kea.committed) < seen.commit_to
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -502,10 +526,13 @@ SECONDS = st.floats(min_value=0, max_value=100)
 DELAYS = st.floats(min_value=0, max_value=5)
 
 
-def told(commit: float, asked: float, waited: float) -> Snapshot:
-    """What `snapshot` makes of a commit at this moment when the answer comes after `waited` seconds."""
+def told(commit: float, asked: float, waited: float, ahead: float = 0.0) -> Snapshot:
+    """What `snapshot` makes of a commit at this moment when the answer comes after `waited` seconds of Kea's clock.
+
+    By `ahead` seconds time.time() is in front of that clock.
+    """
     age = math.floor(asked + waited) - math.floor(commit)
-    return Snapshot(None, age, math.floor(asked) - age, math.floor(asked + waited) - age + 1, {})
+    return Snapshot(None, age, math.floor(asked) - age, math.floor(asked + waited + ahead) - age + 1, {})
 
 
 @given(
@@ -514,16 +541,17 @@ def told(commit: float, asked: float, waited: float) -> Snapshot:
     until_signal=DELAYS,
     until_look=SECONDS,
     second=DELAYS,
+    ahead=st.floats(min_value=0, max_value=0.01),
     known=st.booleans(),
 )
 def test_no_commit_is_never_taken_for_one(
-    since: float, first: float, until_signal: float, until_look: float, second: float, known: bool
+    since: float, first: float, until_signal: float, until_look: float, second: float, ahead: float, known: bool
 ) -> None:
     asked = 1000 + since
     signalled = asked + first + until_signal
-    old = told(1000, asked, first) if known else None
+    old = told(1000, asked, first, ahead) if known else None
     before = Before(signalled, old, Sockets({}, {}, frozenset(), {}))
-    assert not took(before, told(1000, signalled + until_look, second))
+    assert not took(before, told(1000, signalled + until_look, second, ahead))
 
 
 @given(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kea_agent import worker
 from kea_agent.daemons import DHCP4
 from kea_agent.errors import AgentError
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Urge
@@ -31,11 +32,19 @@ class CountingPipeline:
         self.end = (Outcome.APPLIED, False)
         self.runs: list[Urge] = []
         self.during: Callable[[], object] = lambda: None
+        self.glances = 0
+        self.serves = False
+        self.during_glance: Callable[[], object] = lambda: None
 
     def run(self, *, settled: float, urge: Urge) -> tuple[Pass, bool]:
         self.runs.append(urge)
         self.during()
         return Pass(self.end[0], "because", 0.0), self.end[1]
+
+    def is_served(self) -> bool:
+        self.glances += 1
+        self.during_glance()
+        return self.serves
 
 
 class Place:
@@ -144,6 +153,38 @@ def test_a_file_that_changes_during_its_pass_gets_another(tmp_path: Path) -> Non
     played(tmp_path, scene)
 
 
+def test_a_file_that_is_written_without_a_pause_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    """Every `at_most` (0.05 s here), not in one pass after the other; and the last text gets its turn."""
+
+    async def scene(place: Place) -> None:
+        place.pipeline.during = lambda: place.file.write_text(f"{{{' ' * len(place.pipeline.runs)}}}")
+        for number in range(100):
+            place.save(f"{{{' ' * number}}}")
+            await asyncio.sleep(0.005)
+        runs = len(place.pipeline.runs)
+        assert 3 <= runs <= 20
+        place.pipeline.during = lambda: None
+        place.save('{ "Dhcp4": {} }')
+        await place.until_runs(runs + 1)
+
+    played(tmp_path, scene)
+
+
+def test_a_file_that_changes_during_its_pass_and_back_after_it_gets_another(tmp_path: Path) -> None:
+    """Nobody knows which of the two the pass has read."""
+
+    async def scene(place: Place) -> None:
+        place.pipeline.during = lambda: place.file.write_text("{ other }")
+        place.worker.look()
+        while len(place.published) < 2:
+            await asyncio.sleep(0)
+        place.pipeline.during = lambda: None
+        place.file.write_text("{}")
+        await place.until_runs(3)
+
+    played(tmp_path, scene)
+
+
 def test_a_deferral_is_tried_again_and_told_once(tmp_path: Path) -> None:
     async def scene(place: Place) -> None:
         place.pipeline.end = (Outcome.DEFERRED, True)
@@ -169,6 +210,56 @@ def test_the_same_verdict_on_the_same_bytes_is_told_once(tmp_path: Path, outcome
 
     told = [done.outcome for done in played(tmp_path, scene).published if done]
     assert told == [Outcome.APPLIED, outcome, outcome]
+
+
+def test_a_broken_server_that_serves_again_is_looked_at_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event tells it, and the next retry is far away."""
+    monkeypatch.setattr(worker, "_GLANCE", 0.02)
+
+    async def scene(place: Place) -> None:
+        place.pipeline.settings = Settings(gate=GateSettings(retry_seconds=60))
+        await asyncio.sleep(0.1)
+        assert place.pipeline.glances == 0, "of a server that is well nobody has to know"
+        place.pipeline.end = (Outcome.BROKEN, True)
+        place.worker.look()
+        async with asyncio.timeout(5):
+            while place.pipeline.glances < 3:
+                await asyncio.sleep(0.01)
+        assert len(place.pipeline.runs) == 2, "a glance that finds nobody is no turn"
+        place.pipeline.end = (Outcome.UNCHANGED, False)
+        place.pipeline.serves = True
+        await place.until_runs(3)
+        glances = place.pipeline.glances
+        await asyncio.sleep(0.1)
+        assert (len(place.pipeline.runs), place.pipeline.glances) == (3, glances)
+
+    told = [done.outcome for done in played(tmp_path, scene).published if done]
+    assert told == [Outcome.APPLIED, Outcome.BROKEN, Outcome.UNCHANGED]
+
+
+def test_nothing_is_forgotten_that_is_heard_during_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_GLANCE", 0.02)
+
+    async def scene(place: Place) -> None:
+        loop = asyncio.get_running_loop()
+
+        def heard() -> None:
+            """As from the loop, while the glance is on its way."""
+            place.pipeline.during_glance = lambda: None
+            asyncio.run_coroutine_threadsafe(look(), loop).result()
+
+        async def look() -> None:
+            place.worker.look()
+
+        place.pipeline.settings = Settings(gate=GateSettings(retry_seconds=60))
+        place.pipeline.during_glance = heard
+        place.pipeline.end = (Outcome.BROKEN, True)
+        place.worker.look()
+        await place.until_runs(3)
+
+    played(tmp_path, scene)
 
 
 def test_a_deferral_does_not_go_on_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
