@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
 from labkit.nodes import Node
 from labkit.spec import Daemon
 
@@ -20,9 +22,10 @@ _OUTCOME = re.compile(r'^kea_agent_outcomes_total\{daemon="([^"]+)",outcome="([^
 
 @dataclass(frozen=True)
 class AgentHost:
-    """Reads only; what a test does to the host it does to `node`."""
+    """Reads only; what a test does to the host it does to `node`. Of journals it reads what is from `since` on (Unix time)."""
 
     node: Node
+    since: float = 0.0
 
     def status(self, daemon: Daemon = "dhcp4") -> dict[str, Any]:
         """What /run/kea-agent/status.json has on a daemon."""
@@ -44,17 +47,34 @@ class AgentHost:
         assert found, f"no {name} of {daemon}"
         return float(found[1])
 
-    def wait_for(self, outcome: str, since: Counter[str], daemon: Daemon = "dhcp4", seconds: float = 30) -> str:
+    def wait_for(self, outcome: str, since: Counter[str], daemon: Daemon = "dhcp4", seconds: float = PATIENCE) -> str:
         """Wait until an outcome has been once more than in `since`; returns the reason in the status."""
-        for _ in wait_for(seconds, every=0.1):
+        for _ in self._news(seconds):
             if self.outcomes(daemon)[outcome] > since[outcome]:
                 return str(self.status(daemon)["last"]["reason"])
         told = "\n".join(self.node.journal("kea-agent", 15))
         raise AssertionError(f"no new {outcome} of {daemon} in {seconds} s; since {since}\n{told}")
 
+    def _news(self, seconds: float) -> Iterator[None]:
+        """Yield when the agent has told something new, and every second: a scrape is work for it and for all of Kea."""
+        seen, due = None, 0.0
+        for _ in wait_for(seconds, every=0.02):
+            now = self.node.version_of(STATUS)
+            if now != seen or time.monotonic() >= due:
+                seen, due = now, time.monotonic() + 1
+                yield
+
     def journal(self, unit: str = "kea-agent") -> str:
-        """Everything a unit has written."""
-        return "\n".join(self.node.journal(unit, 100000))
+        """Everything a unit has written since then; a server that had thousands of subnets has written much before."""
+        words = ["journalctl", "--quiet", "--no-pager", "--output=short-precise", "--unit", unit]
+        return self.node.run([*words, "--since", f"@{self.since:.3f}"], check=False).stdout
+
+    def wait_logged(self, words: str, unit: str = "kea-agent", known: int = 0) -> None:
+        """Wait until a unit's journal has these words, behind what is `known` of it; journald may be behind everybody else."""
+        for _ in wait_for(every=0.1):
+            if words in self.journal(unit)[known:]:
+                return
+        raise AssertionError(f"not in the journal of {unit}: {words}\n{self.journal(unit)[known:]}")
 
     def reloads(self) -> int:
         """How often kea-dhcp4 itself says that it began a reconfiguration."""

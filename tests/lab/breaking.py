@@ -16,8 +16,8 @@ from load import Load, load
 
 RATE: Final = 20
 HAVE_CLIENTS: Final[tuple[Daemon, ...]] = ("dhcp4", "dhcp6")
-_BOOT_SECONDS: Final = 60.0
-_READY_SECONDS: Final = 60.0
+_BOOT_SECONDS: Final = 90.0
+_READY_SECONDS: Final = 90.0
 _edits = count(1)
 
 

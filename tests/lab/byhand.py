@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agenthost import AgentHost
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
 from labkit.nodes import Node
 
 HERE = "/root/by-hand"
@@ -108,7 +108,7 @@ class ByHand:
         """How often a message was logged."""
         return len(re.findall(rf"\b{message}\b", self.log()))
 
-    def wait_for(self, message: str, count: int = 1, seconds: float = 20) -> None:
+    def wait_for(self, message: str, count: int = 1, seconds: float = PATIENCE) -> None:
         """Wait until a message was logged this often; more often is wrong as well."""
         for _ in wait_for(seconds, every=0.1):
             if self.count(message) >= count:
@@ -123,7 +123,7 @@ class ByHand:
         assert len(pids) == len(told), found
         return pids
 
-    def wait_for_servers(self, *servers: str, seconds: float = 10) -> dict[str, int]:
+    def wait_for_servers(self, *servers: str, seconds: float = PATIENCE) -> dict[str, int]:
         """Wait until exactly these run."""
         for _ in wait_for(seconds, every=0.1):
             if set(self.pids()) == set(servers):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -38,7 +39,7 @@ def up() -> UpLab:
 @pytest.fixture
 def host(up: UpLab, request: pytest.FixtureRequest) -> AgentHost:
     """One host with the agent, in the lab that the parameter asks for."""
-    return AgentHost(up(**request.param).nodes[0])
+    return AgentHost(up(**request.param).nodes[0], since=time.time())
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def good(host: AgentHost) -> Iterator[str]:
         settings(host, None)
     # Only when a pass that was asked for is over is there none left that the above would cause. A unit that was started
     # while the file was away is up again a moment later.
-    for _ in wait_for(20, every=0.5):
+    for _ in wait_for(every=0.5):
         if host.node.run(["kea-agent", "reload", "dhcp4"], check=False).returncode == 0:
             break
     assert_in_sync(host)

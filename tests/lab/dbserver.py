@@ -65,7 +65,7 @@ class DatabaseServer:
         with (self.root.parent / f"{self.kind}.log").open("ab") as log:
             command = cgroups.enter_and_exec(group, *words)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
-        for _ in host.wait_for(30):
+        for _ in host.wait_for():
             if self._client("postgres" if self.kind == "postgresql" else "mysql", "select 1").returncode == 0:
                 return
         raise AssertionError((self.root.parent / f"{self.kind}.log").read_text()[-2000:])
@@ -74,7 +74,7 @@ class DatabaseServer:
         """End it the way its administrator would."""
         if self._process:
             self._process.send_signal(_STOP[self.kind])
-            self._process.wait(30)
+            self._process.wait(host.PATIENCE)
             self._process = None
 
     def sql(self, text: str, database: str = NAME) -> str:

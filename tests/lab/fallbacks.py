@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit import DAEMONS, Lab
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
+from labkit.keaconfigs import FILES
 from labkit.nodes import Node
 from labkit.spec import Daemon
+from rehearsing import AS_KEA
 
 STATE = "/var/lib/kea-agent"
-FILES: dict[Daemon, str] = {
-    "dhcp4": "kea-dhcp4.conf",
-    "dhcp6": "kea-dhcp6.conf",
-    "ddns": "kea-dhcp-ddns.conf",
-    "ctrl-agent": "kea-ctrl-agent.conf",
-}
 # In the configuration that was kept, and in no file.
 KEPT_LIFETIME = 4711
-AS_KEA = ["setpriv", "--reuid=_kea", "--regid=_kea", "--init-groups", "--"]
 _SAVED = "/root/lab-kea"
 
 
@@ -53,7 +48,7 @@ class Stage:
         """Whether it runs."""
         return (self.show(unit, "ActiveState"), self.show(unit, "SubState")) == ("active", "running")
 
-    def wait_up(self, unit: str, seconds: float = 15) -> None:
+    def wait_up(self, unit: str, seconds: float = PATIENCE) -> None:
         """Wait until it runs."""
         for _ in wait_for(seconds, every=0.1):
             if self.is_up(unit):
@@ -73,7 +68,7 @@ class Stage:
         """Save nonsense, and let its own unit fail on it."""
         self.node.write(f"/etc/kea/{FILES[daemon]}", "{ nonsense\n")
         self.node.systemctl("restart", self.own(daemon), check=False)
-        for _ in wait_for(10, every=0.05):
+        for _ in wait_for(every=0.05):
             if self.show(self.own(daemon), "SubState").startswith(("auto-restart", "failed")):
                 return
         raise AssertionError("\n".join(self.node.journal(self.own(daemon))))
@@ -96,7 +91,7 @@ class Stage:
         assert done.returncode == 0, done.stderr + "\n".join(self.node.journal(self.fallback(daemon), 40))
         self.wait_served(daemon)
 
-    def wait_served(self, daemon: Daemon, seconds: float = 15) -> None:
+    def wait_served(self, daemon: Daemon, seconds: float = PATIENCE) -> None:
         """Wait until somebody answers for the daemon."""
         for _ in wait_for(seconds, every=0.05):
             if self._answers(daemon):
@@ -141,7 +136,7 @@ def staged(lab: Lab) -> Iterator[list[Stage]]:
     finally:
         for stage in stages:
             _restore(stage)
-        lab.wait_ready(60)
+        lab.wait_ready(PATIENCE)
 
 
 def _prepare(stage: Stage) -> None:

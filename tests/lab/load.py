@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,19 +72,25 @@ def load(
     family = [_OFFERS[daemon][0], *(["-i"] if offers_only else [])]
     words = [*family, "-r", str(rate), "-R", str(clients), "-p", "600", "-W", "1000000"]
     offers = _offers(lab, daemon)
-    process = lab.start_load(words)
-    try:
+    with started(lab, words) as process:
         running = Load(process)
         _until_served(lab, daemon, offers)
         yield running
         running.end()
-    finally:
-        process.kill()
-        process.wait()
+
+
+@contextmanager
+def started(lab: Lab, words: Sequence[str]) -> Iterator[Popen[str]]:
+    """perfdhcp with these words; whatever becomes of the block, nothing of it stays."""
+    with lab.start_load(words) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _until_served(lab: Lab, daemon: Daemon, offers: int) -> None:
-    for _ in wait_for(10):
+    for _ in wait_for():
         if _offers(lab, daemon) > offers:
             return
     raise AssertionError("nobody answers clients")

@@ -12,7 +12,7 @@ from typing import Any
 
 from agenthost import CONFIG, AgentHost
 from labkit import Lab
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
 
 DROP_IN = "/etc/kea-agent/kea-agent.d/test.toml"
 LIFETIME = re.compile(r'("valid-lifetime":\s*)\S+,')
@@ -31,7 +31,7 @@ class Pair:
         first, second = self.lab.nodes
         return AgentHost(first), AgentHost(second)
 
-    def wait_normal(self, seconds: float = 60) -> None:
+    def wait_normal(self, seconds: float = PATIENCE) -> None:
         """Wait until both serve, both are in their normal state and each knows it of the other."""
         self.lab.wait_ready(seconds)
 
@@ -43,7 +43,7 @@ def relationship(host: AgentHost) -> dict[str, Any]:
     return found
 
 
-def wait_for_partner(host: AgentHost, *states: str, seconds: float = 30) -> None:
+def wait_for_partner(host: AgentHost, *states: str, seconds: float = PATIENCE) -> None:
     """Wait until this host's Kea knows its partner to be in one of the states."""
     for _ in wait_for(seconds):
         if (seen := relationship(host)["remote"]["last-state"]) in states:
@@ -65,7 +65,7 @@ def dhcp4(host: AgentHost, verb: str) -> None:
     host.node.systemctl(verb, host.node.unit("dhcp4"))
 
 
-def wait_in_sync(host: AgentHost, seconds: float = 60) -> None:
+def wait_in_sync(host: AgentHost, seconds: float = PATIENCE) -> None:
     """Have the agent look at the file as it is now until the server is proven to run it; then nothing is under way.
 
     Its status alone does not tell: it speaks of the file before, until the agent has seen the new one through.

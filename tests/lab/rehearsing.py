@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agenthost import AgentHost
+from labkit.host import PATIENCE, wait_for
+from labkit.keaconfigs import FILES
 from labkit.nodes import Node
 from labkit.spec import DAEMONS, Daemon
 
 AS_KEA: Final = ["setpriv", "--reuid=_kea", "--regid=_kea", "--init-groups", "--"]
-FILES: Final[Mapping[Daemon, str]] = {
-    "dhcp4": "/etc/kea/kea-dhcp4.conf",
-    "dhcp6": "/etc/kea/kea-dhcp6.conf",
-    "ddns": "/etc/kea/kea-dhcp-ddns.conf",
-    "ctrl-agent": "/etc/kea/kea-ctrl-agent.conf",
-}
+PATHS: Final[Mapping[Daemon, str]] = {daemon: f"/etc/kea/{name}" for daemon, name in FILES.items()}
 CANDIDATE: Final = "/srv/lab-candidate.conf"
 ASK: Final = """
 import dataclasses, json, sys
@@ -38,15 +35,15 @@ STATE: Final = (
 )
 
 
-def rehearse(node: Node, daemon: Daemon, file: str | None = None, seconds: float = 30) -> dict[str, Any]:
+def rehearse(node: Node, daemon: Daemon, file: str | None = None, seconds: float = 60) -> dict[str, Any]:
     """What a rehearsal of a file says; the daemon's own file where none is named."""
-    words = ["python3", "-I", "-c", ASK, daemon, file or FILES[daemon], str(seconds)]
+    words = ["python3", "-I", "-c", ASK, daemon, file or PATHS[daemon], str(seconds)]
     found: dict[str, Any] = json.loads(node.run([*AS_KEA, *words], timeout=120).stdout)
     print(f"{node.spec.suite} {daemon}: {found['standing']}: {found['reason']} ({found['seconds']:.2f} s)")
     return found
 
 
-def rehearse_text(node: Node, daemon: Daemon, text: str, seconds: float = 30) -> dict[str, Any]:
+def rehearse_text(node: Node, daemon: Daemon, text: str, seconds: float = 60) -> dict[str, Any]:
     """What a rehearsal of a text says."""
     node.run(["sh", "-c", f"umask 022; cat > {CANDIDATE}"], stdin=text)
     try:
@@ -74,3 +71,13 @@ def remains(before: list[str], now: list[str]) -> list[str]:
     """What is there now and was not, or was and is not; but for the lease file, which its server writes."""
     changed = sorted(set(before) ^ set(now))
     return [line for line in changed if not line.startswith("/var/lib/kea/kea-leases4.csv ")]
+
+
+def assert_left_alone(host: AgentHost, before: dict[str, Any], seconds: float = PATIENCE) -> None:
+    """Whatever a rehearsal needed is gone by then: it may show neither on the servers nor on the host."""
+    for _ in wait_for(seconds, every=0.2):
+        if live(host) == before:
+            return
+    now = live(host)
+    for key, was in before.items():
+        assert now[key] == was, key

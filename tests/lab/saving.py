@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 from agenthost import CONFIG, AgentHost
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
 from labkit.nodes import Node
 from labkit.spec import DAEMONS, Daemon
 from labs import EVERY_SUITE
@@ -91,13 +91,10 @@ def told(host: AgentHost, words: str, unit: str = "kea-agent") -> Iterator[None]
     """What happens meanwhile makes a unit write these words to the journal."""
     known = len(host.journal(unit))
     yield
-    for _ in wait_for(5, every=0.1):
-        if words in host.journal(unit)[known:]:
-            return
-    raise AssertionError(f"not in the journal of {unit}: {words}\n{host.journal(unit)[known:]}")
+    host.wait_logged(words, unit, known)
 
 
-def outcome_of(host: AgentHost, outcome: str, do: Callable[[], object], *, says: str, seconds: float = 30) -> str:
+def outcome_of(host: AgentHost, outcome: str, do: Callable[[], object], *, says: str, seconds: float = PATIENCE) -> str:
     """What was done to the file ends in exactly this outcome; `says` (a regular expression) is in the reason."""
     before, known = host.outcomes(), len(host.journal())
     do()
@@ -105,13 +102,11 @@ def outcome_of(host: AgentHost, outcome: str, do: Callable[[], object], *, says:
     print(f"{outcome}: {reason}")
     assert re.search(says, reason), reason
     assert host.outcomes() - before == Counter({outcome: 1})
-    for _ in wait_for(5, every=0.1):
-        if reason in host.journal()[known:]:
-            return reason
-    raise AssertionError(f"not in the journal: {reason}\n{host.journal()[known:]}")
+    host.wait_logged(reason, known=known)
+    return reason
 
 
-def rejected(host: AgentHost, do: Callable[[], object], *, says: str, seconds: float = 30) -> None:
+def rejected(host: AgentHost, do: Callable[[], object], *, says: str, seconds: float = PATIENCE) -> None:
     """Refused before Kea was touched, and everything says so."""
     with untouched(host):
         reason = outcome_of(host, "rejected", do, says=says, seconds=seconds)
@@ -130,7 +125,7 @@ def settings(host: AgentHost, toml: str | None) -> None:
         host.node.run(["mkdir", "-p", DROP_IN.rpartition("/")[0]])
         host.node.replace(DROP_IN, toml)
     host.node.systemctl("reload", "kea-agent")
-    for _ in wait_for(30, every=0.1):
+    for _ in wait_for(every=0.1):
         if all(_looked_at(host, daemon) > before[daemon] for daemon in DAEMONS):
             return
     raise AssertionError("the agent did not look at everything again")

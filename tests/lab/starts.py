@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from labkit.nodes import Node
 from labkit.spec import DAEMONS, Daemon
-from rehearsing import AS_KEA, FILES
+from rehearsing import AS_KEA, PATHS
 
 HERE: Final = "/etc/kea/lab-cases"
 _CASES: Final = f"{HERE}/cases.json"
@@ -103,7 +103,7 @@ def _write(node: Node, cases: Sequence[Case]) -> None:
                 "daemon": case.daemon,
                 "file": _file(number),
                 "unit": node.unit(case.daemon),
-                "config": FILES[case.daemon],
+                "config": PATHS[case.daemon],
             }
         )
     files["cases.json"] = json.dumps(rows)

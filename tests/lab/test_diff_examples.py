@@ -56,7 +56,7 @@ def _differences(node: Node, path: Path) -> list[str] | None:
 
 
 def _config_get(node: Node, daemon: Daemon) -> Tree:
-    for _ in wait_for(20, every=0.2):
+    for _ in wait_for(every=0.2):
         try:
             return dict(node.control(daemon, "config-get")["arguments"])
         except (OSError, ValueError):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from agenthost import CONFIG, AgentHost
 from labkit import DAEMONS, Lab
-from labkit.host import wait_for
+from labkit.host import PATIENCE, wait_for
 from labkit.nodes import Node
 from labkit.spec import Daemon
 from saving import LIFETIME, edited, good_edit, main_pid, on_every_suite, shell, untouched
@@ -68,7 +68,7 @@ def listed(node: Node, directory: str) -> set[str]:
     return set(node.run(["ls", "-A", directory]).stdout.split())
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Wait for something to be so."""
     for _ in wait_for(seconds, every=0.2):
         if is_so():
@@ -90,7 +90,7 @@ def kept(host: AgentHost, good: str) -> Iterator[str]:
     yield text
     host.node.run(["kea-agent", "confirm"], check=False)
     host.node.systemctl("start", "kea-agent", host.node.unit("dhcp4"))
-    for _ in wait_for(30, every=0.1):
+    for _ in wait_for(every=0.1):
         if host.node.run(["kea-agent", "reload", "dhcp4"], check=False).returncode == 0:
             break
     host.node.run(["rm", "-rf", "/etc/kea/site", CANDIDATE])
@@ -315,14 +315,14 @@ def test_an_unconfirmed_change_is_taken_back(host: AgentHost, kept: str, agent: 
         node.systemctl("kill", "--signal=KILL", "kea-agent")
     if agent == "stopped":
         node.systemctl("stop", "kea-agent")
-    wait_until(lambda: node.read(CONFIG) == kept, "the file is as it was", 20)
-    wait_until(lambda: host.lifetime() == old, "the server is as it was", 60)
+    wait_until(lambda: node.read(CONFIG) == kept, "the file is as it was", 40)
+    wait_until(lambda: host.lifetime() == old, "the server is as it was")
     said = "was taken back: nobody confirmed it"
-    wait_until(lambda: said in host.journal("kea-agent-unconfirmed-dhcp4"), f"the journal says: {said}", 10)
+    wait_until(lambda: said in host.journal("kea-agent-unconfirmed-dhcp4"), f"the journal says: {said}")
     replaced = host.journal("kea-agent-unconfirmed-dhcp4").rpartition("it is in ")[2].split()[0]
     assert node.read(replaced) == text
     assert attributes(node, CONFIG).startswith("0 ")
-    wait_until(lambda: node.run(["test", "-e", NOTE], check=False).returncode == 1, "nothing waits any more", 10)
+    wait_until(lambda: node.run(["test", "-e", NOTE], check=False).returncode == 1, "nothing waits any more")
 
 
 def test_whoever_applies_may_be_killed_at_once(host: AgentHost, kept: str) -> None:
@@ -337,16 +337,22 @@ def test_whoever_applies_may_be_killed_at_once(host: AgentHost, kept: str) -> No
     )
     node.run(["bash", "-c", script, "bash", CANDIDATE, CONFIG])
     assert node.read(CONFIG) == text
-    wait_until(lambda: node.read(CONFIG) == kept, "the file is as it was", 20)
-    wait_until(lambda: host.lifetime() == old, "the server is as it was", 60)
+    wait_until(lambda: node.read(CONFIG) == kept, "the file is as it was", 40)
+    wait_until(lambda: host.lifetime() == old, "the server is as it was")
+
+
+def apply_for_an_hour(host: AgentHost, kept: str) -> str:
+    """Apply another file that waits for its confirmation; returns its text."""
+    text, _ = edited(kept)
+    host.node.write(CANDIDATE, text)
+    kea_agent(host.node, "apply", CANDIDATE, "--confirm", "1h")
+    return text
 
 
 def test_taken_back_by_hand(host: AgentHost, kept: str) -> None:
     node = host.node
     old = host.lifetime()
-    text, _ = edited(kept)
-    node.write(CANDIDATE, text)
-    kea_agent(node, "apply", CANDIDATE, "--confirm", "1h")
+    text = apply_for_an_hour(host, kept)
     assert "waits for kea-agent confirm dhcp4" in kea_agent(node, "rollback", "--unconfirmed")
     assert node.read(CONFIG) == text
     kea_agent(node, "rollback", "--unconfirmed", "dhcp4")
@@ -358,9 +364,7 @@ def test_taken_back_by_hand(host: AgentHost, kept: str) -> None:
 def test_a_reboot_takes_back_what_nobody_confirmed(host: AgentHost, kept: str) -> None:
     node = host.node
     old = host.lifetime()
-    text, _ = edited(kept)
-    node.write(CANDIDATE, text)
-    kea_agent(node, "apply", CANDIDATE, "--confirm", "1h")
+    apply_for_an_hour(host, kept)
     lab = Lab.find(node.spec.name)
     lab.power_off(node.name)
     lab.power_on(node.name)

@@ -31,10 +31,10 @@ for lifetime in range(int(sys.argv[1]), int(sys.argv[2])):
         stream.write(text)
     closed = time.time()
     asked = {"verb": "reload", "daemons": ["dhcp6", "ddns", "ctrl-agent"], "force": True}
-    outcomes = {name: done["outcome"] for name, done in local.ask(asked, timeout=30)["results"].items()}
+    outcomes = {name: done["outcome"] for name, done in local.ask(asked, timeout=120)["results"].items()}
     while (last := json.load(open(STATUS))["daemons"]["dhcp4"]["last"])["at"] < closed:
-        if time.time() > closed + 30:
-            sys.exit("no pass in 30 s")
+        if time.time() > closed + 120:
+            sys.exit("no pass in 120 s")
         time.sleep(0.02)
     outcomes["dhcp4"] = last["outcome"]
     if set(outcomes.values()) != {"applied"}:
@@ -58,11 +58,11 @@ def kea_pids(node: Node) -> str:
 
 def wait_until_quiet(node: Node) -> None:
     """Wait until the agent has looked at everything and has gone back to sleep."""
-    for _ in wait_for(30, every=0.2):
+    for _ in wait_for(every=0.2):
         if '"last": null' not in node.read(STATUS):
             break
     process = AgentProcess.of(node)
-    for _ in wait_for(30, every=0.1):
+    for _ in wait_for(every=0.1):
         before = process.switches()
         time.sleep(3)
         if process.switches() == before:
@@ -108,7 +108,7 @@ def test_nothing_grows_with_changes(host: AgentHost) -> None:
 
 def change(node: Node, process: AgentProcess, first: int, end: int) -> Usage:
     """Make the changes and say what the agent holds after them."""
-    done = node.run(["python3", "-", str(first), str(end)], stdin=CHANGES, check=False, timeout=300)
+    done = node.run(["python3", "-", str(first), str(end)], stdin=CHANGES, check=False, timeout=1200)
     assert done.returncode == 0, done.stderr
     time.sleep(1)
     return process.usage()

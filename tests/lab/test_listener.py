@@ -69,7 +69,7 @@ def scrape(host: AgentHost, who: str = "scraper", password: str = "s3cret") -> s
 
 def served(host: AgentHost, *words: str) -> None:
     """Wait until something is there."""
-    for _ in wait_for(20, every=0.2):
+    for _ in wait_for(every=0.2):
         if curl(host, *words) == "200":
             return
     raise AssertionError(f"not served: {words}\n{host.journal()[-2000:]}")
@@ -125,7 +125,7 @@ def test_a_wrong_file_is_said_and_the_old_one_goes_on(host: AgentHost) -> None:
     host.node.run(["systemctl", "restart", "kea-agent"], check=False)
     status = host.node.systemctl("show", "--property=ActiveState,ExecMainStatus,NRestarts", "kea-agent")
     assert {"ActiveState=failed", "ExecMainStatus=2", "NRestarts=0"} == set(status.split())
-    assert problem in host.journal()
+    host.wait_logged(problem)
 
 
 def test_a_key_that_the_agent_may_not_read_is_named(host: AgentHost) -> None:

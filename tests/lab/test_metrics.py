@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 from agenthost import CONFIG, AgentHost
@@ -21,9 +22,11 @@ from labkit.host import wait_for
 from labs import SUITES, UpLab
 from pairlabs import borrowed, grouped_pair
 from pairs import Pair
-from saving import CONFIG6, agent_life, assert_in_sync, edited, main_pid, on_every_suite, settings
+from saving import CONFIG6, agent_life, assert_in_sync, main_pid, on_every_suite, settings
+from timing import BEST_OF, UNREHEARSED, quickest_pass
 
 SCRAPES = "/tmp/scrapes"
+CURL = "curl --silent --fail --max-time 30 http://127.0.0.1:9673/metrics"
 GOLDEN = Path(__file__).parent / "golden"
 EVERY_PAIR = [grouped_pair(suite) for suite in SUITES]
 _SAMPLE = re.compile(r"^(kea_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -157,46 +160,50 @@ def stopped(host: AgentHost, *daemons: str) -> Iterator[None]:
 
 def scrape_seconds(host: AgentHost) -> tuple[float, str]:
     """One scrape as curl times it."""
-    script = "curl --silent --fail --max-time 30 --write-out '%{time_total}' --output /tmp/scrape http://127.0.0.1:9673/metrics"
+    script = f"{CURL} --write-out '%{{time_total}}' --output /tmp/scrape"
     seconds = float(host.node.run(["sh", "-c", script]).stdout)
     return seconds, host.node.read("/tmp/scrape")
 
 
 @on_every_suite
 def test_servers_that_hang_cost_a_scrape_its_timeout_and_nothing_else(host: AgentHost, good: str) -> None:
-    settings(host, "[web]\nscrape_timeout_seconds = 2\n")
+    settings(host, "[web]\nscrape_timeout_seconds = 1\n")
     with stopped(host, *DAEMONS):
-        seconds, text = scrape_seconds(host)
+        seconds, text = min(scrape_seconds(host) for _ in range(BEST_OF))
         print(f"all hang: {seconds:.2f} s")
-        assert 1.5 < seconds < 2.8
+        assert 0.9 < seconds < 1.8
         assert {sample(text, "kea_up", daemon=name) for name in DAEMONS} == {0}
         assert sample(text, "kea_agent_collector_success", daemon="dhcp4", collector="status") == 0
-    with stopped(host, "dhcp6", "ddns", "ctrl-agent"):
-        before, (edit, _) = host.status()["last"]["at"], edited(good)
-        with scraping(host):
-            began = time.monotonic()
-            host.node.replace(CONFIG, edit)
-            for _ in wait_for(30, every=0.02):
-                if host.status()["last"]["at"] > before:
-                    break
-            took = time.monotonic() - began
-    print(f"a pass beside scrapes that hang: {took:.2f} s")
-    assert host.status()["last"]["outcome"] == "applied"
-    assert took < 3
+    settings(host, f"[web]\nscrape_timeout_seconds = 25\n{UNREHEARSED}")
+    alone = quickest_pass(host)
+    with stopped(host, "dhcp6", "ddns", "ctrl-agent"), a_scrape(host) as scrape:
+        beside = quickest_pass(host)
+        assert scrape.poll() is None, "the scrape did not hang while the passes went on"
+    print(f"a pass: {alone:.2f} s, beside a scrape that hangs {beside:.2f} s")
+    assert beside < alone + 0.5
     assert_in_sync(host)
 
 
-@contextmanager
-def scraping(host: AgentHost) -> Iterator[None]:
+def a_scrape(host: AgentHost) -> AbstractContextManager[Popen[str]]:
+    """One that takes as long as it takes."""
+    return running(host, *CURL.split(), "--output", "/dev/null")
+
+
+def scraping(host: AgentHost) -> AbstractContextManager[Popen[str]]:
     """One scrape after the other, each with a line in SCRAPES when it is answered."""
-    curl = "curl --silent --fail --max-time 30 --output /dev/null --write-out '%{http_code}\\n'"
-    script = f"rm -f {SCRAPES}; while :; do {curl} http://127.0.0.1:9673/metrics >> {SCRAPES}; done"
-    with host.node.start(["sh", "-c", script]) as scraper:
+    curl = f"{CURL} --output /dev/null --write-out '%{{http_code}}\\n'"
+    return running(host, "sh", "-c", f"rm -f {SCRAPES}; while :; do {curl} >> {SCRAPES}; done")
+
+
+@contextmanager
+def running(host: AgentHost, *command: str) -> Iterator[Popen[str]]:
+    """A command beside the test, for as long as the block takes."""
+    with host.node.start(command) as process:
         time.sleep(0.3)
         try:
-            yield
+            yield process
         finally:
-            scraper.kill()
+            process.kill()
 
 
 def crowd(host: AgentHost, good: str, count: int) -> None:
@@ -213,22 +220,23 @@ def run(host: AgentHost, text: str) -> None:
     """Have the server run a configuration; the agent's word is enough here."""
     before = host.status()["last"]["at"]
     host.node.replace(CONFIG, text)
-    for _ in wait_for(120, every=0.2):
+    for _ in wait_for(300, every=0.2):
         if (last := host.status()["last"])["at"] > before:
             assert last["outcome"] == "applied", last
             return
-    raise AssertionError("not applied in 120 s")
+    raise AssertionError("not applied")
 
 
 @pytest.fixture
 def roomy(host: AgentHost, good: str) -> Iterator[str]:
-    """The configuration to put a crowd into; afterwards a server that never saw one."""
+    """The configuration to put a crowd into, without rehearsals, which would take a minute; afterwards a server that never saw one."""
+    settings(host, UNREHEARSED)
     yield good
     run(host, good)
     # Once a server has had so many, it is larger and slower.
     host.node.systemctl("restart", host.node.unit("dhcp4"))
     pid = main_pid(host, host.node.unit("dhcp4"))
-    for _ in wait_for(30, every=0.2):
+    for _ in wait_for(every=0.2):
         if (status := host.status())["main_pid"] == pid and status["config_in_sync"]:
             return
     raise AssertionError(f"not in sync after a restart: {status}")
@@ -248,7 +256,7 @@ def test_lease_numbers_are_the_same_without_the_rest(host: AgentHost, roomy: str
     whole = host.metrics()
     assert sample(whole, "kea_agent_statistics_complete", daemon="dhcp4") == 1
     settings(host, "[web]\nscrape_timeout_seconds = 0.3\n")
-    for _ in wait_for(20, every=0.5):
+    for _ in wait_for(every=0.5):
         chief = host.metrics()
         if sample(chief, "kea_agent_collector_success", daemon="dhcp4", collector="statistics") == 1:
             break
@@ -271,19 +279,28 @@ def test_65_000_subnets_within_the_default_timeout(host: AgentHost, roomy: str) 
     # For the pass: Kea takes seconds to tell such a configuration. It is not the scrape's time.
     settings(host, "[control]\ntimeout_seconds = 60\n")
     crowd(host, roomy, 65_000)
-    for _ in range(6):
-        seconds, text = scrape_seconds(host)
-        is_there = sample(text, "kea_agent_collector_success", daemon="dhcp4", collector="statistics")
-        print(f"65,000 subnets: {seconds:.2f} s, statistics {is_there:g}")
-        assert seconds < 6.5
-        assert sample(text, "kea_up", daemon="dhcp4") == 1
-    assert is_there == 1
+    scrapes = scrapes_until_told(host)
+    took = sorted(seconds for seconds, _ in scrapes)
+    assert took[len(took) // 2] < 6.5  # one may have had to wait for the machine
+    text = scrapes[-1][1]
+    assert [sample(each, "kea_up", daemon="dhcp4") for each in (scrapes[0][1], text)] == [1, 1]
     assert sample(text, "kea_agent_statistics_complete", daemon="dhcp4") == 0
     assert sample(text, "kea_agent_statistics_complete", daemon="dhcp6") == 1
     assert len(re.findall(r'^kea_subnet_addresses\{daemon="dhcp4",', text, re.MULTILINE)) == 65_001
     assert sample(text, "kea_subnet_addresses", daemon="dhcp4", subnet_id="65009") == 128
     assert sample(text, "kea_packets_received_total", daemon="dhcp4") >= 0
     assert "load libdhcp_stat_cmds.so" not in host.journal()
+
+
+def scrapes_until_told(host: AgentHost) -> list[tuple[float, str]]:
+    """Scrapes until two in a row have statistics: Kea goes on for a while with an answer that was not waited for."""
+    told, scrapes = 'kea_agent_collector_success{collector="statistics",daemon="dhcp4"} 1', []
+    for _ in wait_for():
+        scrapes.append(scrape_seconds(host))
+        print(f"65,000 subnets: {scrapes[-1][0]:.2f} s, statistics {told in scrapes[-1][1]}")
+        if len(scrapes) > 1 and all(told in text for _, text in scrapes[-2:]):
+            return scrapes
+    raise AssertionError("no statistics")
 
 
 # How long the agent's loop takes to say a word, in seconds, over and over for as many seconds as are asked for.
@@ -307,15 +324,17 @@ seen, until = set(), time.monotonic() + float(sys.argv[1])
 while time.monotonic() < until:
     command = ["systemctl", "show", "--property=WatchdogTimestampMonotonic", "--value", "kea-agent"]
     seen.add(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    time.sleep(0.05)
+    time.sleep(0.2)
 print(json.dumps(sorted(seen)))
 """
 
 
-def in_node(host: AgentHost, script: str, seconds: float) -> list[float]:
-    """What a script prints after so many seconds."""
-    found: list[float] = json.loads(host.node.run(["python3", "-", str(seconds)], stdin=script, timeout=60).stdout)
-    return found
+def in_node(host: AgentHost, seconds: float, *scripts: str) -> list[list[float]]:
+    """What scripts print after so many seconds, all at the same time."""
+    with ExitStack() as stack:
+        words = [["python3", "-c", script, str(seconds)] for script in scripts]
+        processes = [stack.enter_context(running(host, *each)) for each in words]
+        return [json.loads(process.communicate(timeout=60)[0]) for process in processes]
 
 
 @contextmanager
@@ -336,7 +355,7 @@ def restart_agent(host: AgentHost) -> None:
     """Systemd reads the unit's files again, and a new agent has looked at every daemon."""
     host.node.systemctl("daemon-reload")
     host.node.systemctl("restart", "kea-agent")
-    for _ in wait_for(60, every=0.2):
+    for _ in wait_for(every=0.2):
         if all(host.status(name)["last"] for name in DAEMONS):
             return
     raise AssertionError("the agent did not look at every daemon")
@@ -346,7 +365,7 @@ def assert_attentive(host: AgentHost, what: str) -> None:
     """Beside scrapes the loop goes on at once, and the watchdog hears from it every second."""
     life = agent_life(host)
     with scraping(host):
-        lags, pings = in_node(host, LAG, 8), in_node(host, PINGS, 8)
+        lags, pings = in_node(host, 8, LAG, PINGS)
         scrapes = host.node.read(SCRAPES).split()
     gaps = [(later - earlier) / 1e6 for earlier, later in itertools.pairwise(pings)]
     print(f"{what}: {len(scrapes)} scrapes; loop lag p50 {lags[len(lags) // 2] * 1e3:.1f} ms,"
@@ -369,26 +388,12 @@ def test_a_scrape_delays_neither_the_watchdog_nor_the_loop(host: AgentHost, room
 
 @on_every_suite
 def test_a_scrape_of_10_000_subnets_does_not_delay_a_pass_of_another_daemon(host: AgentHost, roomy: str) -> None:
-    # A rehearsal gives way to whoever is busy, and Kea is, with all these scrapes.
-    settings(host, '[check]\nrehearsal = "off"\n')
     crowd(host, roomy, 10_000)
-    alone = seconds_of_a_pass(host)
+    alone = quickest_pass(host, "dhcp6")
     with scraping(host):
-        beside = seconds_of_a_pass(host)
+        beside = quickest_pass(host, "dhcp6")
     print(f"a pass of dhcp6: {alone:.2f} s, beside scrapes of 10,000 subnets {beside:.2f} s")
-    assert beside < alone + 2
-
-
-def seconds_of_a_pass(host: AgentHost) -> float:
-    """From saving dhcp6's file to `applied`."""
-    before, (text, _) = host.status("dhcp6")["last"]["at"], edited(host.node.read(CONFIG6))
-    began = time.monotonic()
-    host.node.replace(CONFIG6, text)
-    for _ in wait_for(30, every=0.02):
-        if (last := host.status("dhcp6")["last"])["at"] > before:
-            assert last["outcome"] == "applied", last
-            return time.monotonic() - began
-    raise AssertionError("no pass in 30 s")
+    assert beside < alone + 0.5
 
 
 @on_every_suite
@@ -400,7 +405,7 @@ def test_a_server_that_is_restarted_meanwhile(host: AgentHost, good: str) -> Non
                 seconds, text = scrape_seconds(host)
                 assert seconds < 6
                 lint(text)
-    for _ in wait_for(30, every=0.1):
+    for _ in wait_for(every=0.1):
         if re.search(r'^kea_up\{daemon="dhcp4"\} 1', host.metrics(), re.MULTILINE):
             return
     raise AssertionError("not up after a restart")

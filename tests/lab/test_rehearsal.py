@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from agenthost import AgentHost
-from labkit.host import wait_for
 from labkit.spec import DAEMONS, Daemon
 from labs import EVERY_SUITE, UpLab
-from rehearsing import FILES, live, rehearse, rehearse_text
+from rehearsing import PATHS, assert_left_alone, live, rehearse, rehearse_text
 
 on_every_suite = pytest.mark.parametrize("host", EVERY_SUITE, indirect=True)
 HAS_HASH = ("trixie", "sid")
@@ -26,12 +25,7 @@ def _the_host_is_left_alone(request: pytest.FixtureRequest) -> Iterator[None]:
     host = request.getfixturevalue("host")
     before = live(host)
     yield
-    for _ in wait_for(5, every=0.2):
-        if live(host) == before:
-            return
-    now = live(host)
-    for key, was in before.items():
-        assert now[key] == was, key
+    assert_left_alone(host, before)
 
 
 @on_every_suite
@@ -70,8 +64,8 @@ WRONG: dict[str, tuple[Daemon, str, str, str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_a_start_can_see_is_refused(host: AgentHost, case: str) -> None:
     daemon, pattern, replacement, says = WRONG[case]
-    text, times = re.subn(pattern, replacement, host.node.read(FILES[daemon]), count=1)
-    assert times == 1, f"{FILES[daemon]} has no {pattern}"
+    text, times = re.subn(pattern, replacement, host.node.read(PATHS[daemon]), count=1)
+    assert times == 1, f"{PATHS[daemon]} has no {pattern}"
     found = rehearse_text(host.node, daemon, text)
     assert found["standing"] == "refused", found["reason"]
     assert re.search(says, found["reason"]), found["reason"]
@@ -156,7 +150,7 @@ RIGHT: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 @on_every_suite
 def test_what_serves_passes(host: AgentHost) -> None:
-    text = host.node.read(FILES["dhcp4"])
+    text = host.node.read(PATHS["dhcp4"])
     for pattern, replacement, suites in RIGHT.values():
         if host.node.spec.suite in suites:
             changed, times = re.subn(pattern, replacement, text, count=1)
@@ -176,7 +170,7 @@ def test_keys_that_only_root_may_read(host: AgentHost) -> None:
         f'"{key}": "/etc/kea/lab.{end}"'
         for key, end in (("trust-anchor", "pem"), ("cert-file", "pem"), ("key-file", "key"))
     ]
-    text = re.sub(r'("http-port":)', ", ".join(files) + r", \1", host.node.read(FILES["ctrl-agent"]), count=1)
+    text = re.sub(r'("http-port":)', ", ".join(files) + r", \1", host.node.read(PATHS["ctrl-agent"]), count=1)
     host.node.run(["sh", "-c", make])
     try:
         refused = rehearse_text(host.node, "ctrl-agent", text)
@@ -192,7 +186,7 @@ def test_keys_that_only_root_may_read(host: AgentHost) -> None:
 @on_every_suite
 def test_a_library_that_is_none(host: AgentHost) -> None:
     hooks = host.node.run(["sh", "-c", "dirname /usr/lib/*/kea/hooks/libdhcp_ha.so"]).stdout.strip()
-    text = host.node.read(FILES["dhcp4"]).replace("libdhcp_stat_cmds.so", "libdhcp_lab.so")
+    text = host.node.read(PATHS["dhcp4"]).replace("libdhcp_stat_cmds.so", "libdhcp_lab.so")
     host.node.run(["sh", "-c", f"echo nothing > {hooks}/libdhcp_lab.so"])
     try:
         found = rehearse_text(host.node, "dhcp4", text)
@@ -206,7 +200,7 @@ def test_a_library_that_is_none(host: AgentHost) -> None:
 def test_the_command_line(host: AgentHost) -> None:
     node = host.node
     assert node.run(["kea-agent", "check", "--level", "rehearsal"], check=False).returncode == 0
-    text = node.read(FILES["dhcp4"]).replace("/var/lib/kea/", "/nonexistent/")
+    text = node.read(PATHS["dhcp4"]).replace("/var/lib/kea/", "/nonexistent/")
     node.run(["sh", "-c", "umask 022; cat > /srv/kea-dhcp4.conf"], stdin=text)
     told = node.run(["kea-agent", "check", "--level", "rehearsal", "/srv/kea-dhcp4.conf"], check=False)
     assert (told.returncode, "rehearsed, and it would not start" in told.stdout) == (1, True), told.stdout
@@ -233,7 +227,7 @@ def test_ha_passes_and_its_mistakes_do_not(up: UpLab, suite: str, mode: str) -> 
     for daemon in ("dhcp4", "dhcp6"):
         found = rehearse(node, daemon)
         assert found["standing"] == "passed", found["reason"]
-    text = node.read(FILES["dhcp4"])
+    text = node.read(PATHS["dhcp4"])
     wrong = (
         (r'("this-server-name": )"server1"', r'\1"server9"', "server9"),
         (rf'"{mode}"', '"load-balancing"' if mode == "hot-standby" else '"hot-standby"', "HA_CONFIGURATION_FAILED"),

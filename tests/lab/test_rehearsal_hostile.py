@@ -10,7 +10,7 @@ import pytest
 from agenthost import AgentHost
 from labkit.host import wait_for
 from labs import EVERY_SUITE
-from rehearsing import AS_KEA, FILES, live, rehearse, rehearse_text
+from rehearsing import AS_KEA, PATHS, assert_left_alone, live, rehearse, rehearse_text
 
 pytestmark = pytest.mark.parametrize("host", EVERY_SUITE, indirect=True)
 
@@ -67,7 +67,7 @@ def test_garbage_is_answered(host: AgentHost) -> None:
         assert answer["standing"] == "not rehearsed"
         assert says in answer["reason"], answer
     assert "ended early" in say(host, b'{"daemon": "dhcp4", "bytes": 500, "seconds": 1}\n' + CONFIG, "half")["reason"]
-    _ends_as(host, before)
+    assert_left_alone(host, before)
 
 
 def test_others_may_not_ask(host: AgentHost) -> None:
@@ -91,7 +91,7 @@ def test_files_of_others_stay_shut_and_whole(host: AgentHost) -> None:
             ["sh", "-c", "stat -c '%n %i %a %U %s %Y' /etc/* /root/*; sha256sum /etc/shadow /etc/passwd /root/secret"]
         ).stdout,
     )
-    text = node.read(FILES["dhcp4"])
+    text = node.read(PATHS["dhcp4"])
     try:
         for old, new in (
             ('"name": "/var/lib/kea/kea-leases4.csv"', '"name": "/etc/shadow"'),
@@ -130,7 +130,7 @@ def test_files_of_others_stay_shut_and_whole(host: AgentHost) -> None:
 
 def test_a_link_in_place_of_the_configuration_is_replaced_and_not_followed(host: AgentHost) -> None:
     """/etc/kea is the Kea user's own on Debian: what he links there must not be what his bytes are put over."""
-    node, config = host.node, FILES["dhcp4"]
+    node, config = host.node, PATHS["dhcp4"]
     text, before = node.read(config), live(host)
     for target in ("/etc/passwd", "/etc/shadow", "/usr/bin/setpriv"):
         node.run(["sh", "-c", f"mv {config} {config}.away; ln -s {target} {config}"])
@@ -140,7 +140,7 @@ def test_a_link_in_place_of_the_configuration_is_replaced_and_not_followed(host:
             node.run(["mv", f"{config}.away", config])
         # The candidate has its owner and mode, as it would after a reload.
         assert found["standing"] == ("refused" if target == "/etc/shadow" else "passed"), found["reason"]
-    _ends_as(host, before)
+    assert_left_alone(host, before)
 
 
 def test_a_client_that_goes_away_takes_its_rehearsal_with_it(host: AgentHost) -> None:
@@ -150,37 +150,34 @@ def test_a_client_that_goes_away_takes_its_rehearsal_with_it(host: AgentHost) ->
     config = f'{{"Dhcp4": {{"subnet4": [{subnets}]}}}}'.encode()
     head = json.dumps({"daemon": "dhcp4", "bytes": len(config), "seconds": 60}).encode()
     host.node.write("/srv/request", (head + b"\n" + config).hex())
-    client = host.node.start(["sh", "-c", f"exec python3 -I -c '{SAY}' < /srv/request"])
-    for _ in wait_for(20, every=0.02):
-        if "rehears" in host.node.run(["ps", "-eo", "args"]).stdout and _keas(host) > 4:
-            break
-    client.kill()
-    client.communicate()
+    with host.node.start(["sh", "-c", f"exec python3 -I -c '{SAY}' < /srv/request"]) as client:
+        try:
+            _until_under_way(host)
+        finally:
+            client.kill()
     host.node.run(["rm", "/srv/request"])
-    _ends_as(host, before)
+    assert_left_alone(host, before)
+
+
+def _until_under_way(host: AgentHost) -> None:
+    for _ in wait_for(every=0.02):
+        if "rehears" in host.node.run(["ps", "-eo", "args"]).stdout and _keas(host) > 4:
+            return
+    raise AssertionError("no rehearsal was seen")
 
 
 def test_a_flood_does_not_end_the_service(host: AgentHost) -> None:
     before = live(host)
     flood = "import socket\nfor _ in range(300):\n s = socket.socket(socket.AF_UNIX); s.settimeout(1)\n try: s.connect('/run/kea-agent-rehearse.sock')\n except OSError: pass\n s.close()"
     host.node.run([*AS_KEA, "python3", "-I", "-c", flood], timeout=90)
-    for _ in wait_for(30, every=0.5):
+    for _ in wait_for(every=0.5):
         if rehearse(host.node, "dhcp4")["standing"] == "passed":
             break
     assert rehearse(host.node, "dhcp4")["standing"] == "passed"
-    _ends_as(host, before)
+    assert_left_alone(host, before)
 
 
 def _keas(host: AgentHost) -> int:
     return host.node.run(["ps", "-eo", "comm"]).stdout.count("kea-d") + host.node.run(
         ["ps", "-eo", "comm"]
     ).stdout.count("kea-c")
-
-
-def _ends_as(host: AgentHost, before: dict[str, Any]) -> None:
-    for _ in wait_for(10, every=0.2):
-        if live(host) == before:
-            return
-    now = live(host)
-    for key, was in before.items():
-        assert now[key] == was, key

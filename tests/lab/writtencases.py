@@ -13,12 +13,8 @@ from keafit import KEYS, OWN, Tree
 from labkit.spec import Daemon, Suite
 from starts import HERE, Case
 
-ROOTS: Final[Mapping[Daemon, str]] = {
-    "dhcp4": "Dhcp4",
-    "dhcp6": "Dhcp6",
-    "ddns": "DhcpDdns",
-    "ctrl-agent": "Control-agent",
-}
+from kea_agent.daemons import BY_NAME
+
 NOT_HERE: Final = "203.0.113.9"
 _MT: Final = {"enable-multi-threading": True, "http-dedicated-listener": True, "http-listener-threads": 2}
 _BASIC: Final = {"type": "basic", "realm": "lab", "clients": [{"user": "lab", "password": "lab-1234"}]}
@@ -82,7 +78,7 @@ def ddns(**more: Any) -> Tree:
 
 def case(name: str, daemon: Daemon, root: Tree) -> Case:
     """A tree as a file."""
-    return Case(f"{daemon} {name}", daemon, json.dumps({ROOTS[daemon]: root}, ensure_ascii=False, indent=1))
+    return Case(f"{daemon} {name}", daemon, json.dumps({BY_NAME[daemon].root_key: root}, ensure_ascii=False, indent=1))
 
 
 def _listening(*interfaces: str, **more: Any) -> Tree:

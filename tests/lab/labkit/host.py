@@ -16,6 +16,9 @@ from typing import Final
 
 from .spec import LabError
 
+# Seconds for what comes sooner or later, however busy the machine is. Where time is the point, a test says how much.
+PATIENCE: Final = 90.0
+
 TOOLS: Final = {
     "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
@@ -87,7 +90,7 @@ class Progress:
             print(f"[{self.seconds:5.1f}s] {text}", file=sys.stderr, flush=True)
 
 
-def wait_for(seconds: float, every: float = 0.05) -> Iterator[float]:
+def wait_for(seconds: float = PATIENCE, every: float = 0.05) -> Iterator[float]:
     """Yield the seconds left, at least once, until the time is over."""
     end = time.monotonic() + seconds
     while True:

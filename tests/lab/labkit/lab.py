@@ -22,7 +22,8 @@ from .spec import LabError, LabSpec, check_name
 STATE: Final = Path("/run/kea-agent-lab")
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
 BOOT_SECONDS: Final = 90.0
-AGENT_SECONDS: Final = 60.0
+AGAIN_SECONDS: Final = 10.0  # for what was restarted a moment ago
+AGENT_SECONDS: Final = 90.0
 
 
 class NotReadyError(LabError):
@@ -95,7 +96,7 @@ class Lab:
         """What is not ready now."""
         return [problem for node in self.nodes for problem in ready.look(node, with_agent=self.spec.deb is not None)]
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = host.PATIENCE) -> None:
         """Wait until everything serves again, for instance after a test broke something. Raises NotReadyError."""
         problems = ready.wait(self.nodes, seconds, with_agent=self.spec.deb is not None)
         if problems:
@@ -120,14 +121,14 @@ class Lab:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def _reusable(self, tell: Progress) -> bool:
-        """Made with the same words and content, brought up to the end, and still ready."""
+        """Made with the same words and content, brought up to the end, and ready still or again."""
         file = STATE / self.spec.name / "lab.json"
         if not file.exists():
             return False
         if _read(file) != {**self._made_of(), "complete": True}:
             tell("other words than those of the running lab: it goes down first")
             return False
-        problems = self.problems()
+        problems = ready.wait(self.nodes, AGAIN_SECONDS, with_agent=self.spec.deb is not None)
         if problems:
             tell(f"the running lab is not ready ({problems[0]}): it goes down first")
         return not problems

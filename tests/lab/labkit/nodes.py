@@ -114,7 +114,7 @@ class Node:
         return cgroups.enter_and_exec(group, "nsenter", "-t", str(leader), "-a", "--root", "--", *inside)
 
     def run(
-        self, argv: Sequence[str], *, stdin: str = "", check: bool = True, timeout: float = 60
+        self, argv: Sequence[str], *, stdin: str = "", check: bool = True, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the node. With `check`, a failure raises subprocess.CalledProcessError."""
         return subprocess.run(
@@ -149,6 +149,16 @@ class Node:
     def read(self, path: str) -> str:
         """The text of a file."""
         return self.run(["cat", path]).stdout
+
+    def version_of(self, path: str) -> tuple[int, int] | None:
+        """What changes when a file is written or replaced, None where there is none; looked up without a process in the node.
+
+        No symlink of the node's may be on the way: from here it would lead elsewhere.
+        """
+        with suppress(OSError):
+            found = Path(f"/proc/{self.leader()}/root{path}").stat()
+            return found.st_ino, found.st_mtime_ns
+        return None
 
     def systemctl(self, *words: str, check: bool = True) -> str:
         """What systemctl prints."""

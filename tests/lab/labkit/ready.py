@@ -15,6 +15,7 @@ from .nodes import Node
 from .spec import DAEMONS, Daemon
 
 AGENT_UNIT: Final = "kea-agent.service"
+AGENT_STATUS: Final = "/run/kea-agent/status.json"
 
 # The kernel's table of UDP sockets, and the server's port in its spelling.
 PORTS: Final[Mapping[Daemon, tuple[str, int]]] = {"dhcp4": ("udp", 67), "dhcp6": ("udp6", 547)}
@@ -42,6 +43,8 @@ def look(node: Node, *, with_agent: bool) -> list[Problem]:
     problems = _systemd(node, units)
     if not problems:
         problems = [problem for daemon in DAEMONS for problem in _daemon(node, daemon)]
+    if not problems and with_agent:
+        problems = _agent(node)
     return problems
 
 
@@ -86,6 +89,16 @@ def _unit(node: Node, shown: Mapping[str, str]) -> list[Problem]:
     missing = shown.get("LoadState") == "not-found"
     reason = "no such unit" if missing else f"{state} ({shown.get('Result', 'no result')})"
     return [Problem(node.name, shown.get("Id", "units"), reason, final=state == "failed")]
+
+
+def _agent(node: Node) -> list[Problem]:
+    """It has looked at every daemon: what a test does then is not mixed up with what it does at its start."""
+    try:
+        daemons = json.loads(Path(f"/proc/{node.leader()}/root{AGENT_STATUS}").read_text())["daemons"]
+    except (OSError, ValueError, LookupError) as error:
+        return [Problem(node.name, AGENT_UNIT, f"it does not tell its status: {error}")]
+    unseen = [name for name, status in daemons.items() if status.get("unit") and not status.get("last")]
+    return [Problem(node.name, AGENT_UNIT, f"it has not looked at {', '.join(unseen)} yet")] if unseen else []
 
 
 def _daemon(node: Node, daemon: Daemon) -> list[Problem]:
