@@ -74,7 +74,7 @@ def silence_obstacle(cpu_seconds: float, longest: float) -> Obstacle | None:
     if not longest or cpu_seconds <= longest:
         return None
     reason = (
-        f"Kea was busy for {cpu_seconds:.0f} s with loading it in the rehearsal, so a reload would leave clients "
+        f"Kea was busy for {cpu_seconds:.2g} s with loading it in the rehearsal, so a reload would leave clients "
         f"without an answer for about as long (gate.longest_silence_seconds = {longest:g})"
     )
     return Obstacle(reason, retry=False)

@@ -274,6 +274,20 @@ def test_what_kea_refuses_at_the_reload_is_failed_and_the_old_one_serves(host: A
     good_edit(host, good)
 
 
+@on_every_suite
+def test_a_file_that_would_silence_the_server_for_long_waits_for_a_person(host: AgentHost, good: str) -> None:
+    settings(host, "[gate]\nlongest_silence_seconds = 0.05\n")
+    subnets = (f'{{ "id": {100 + n}, "subnet": "100.{n // 256}.{n % 256}.0/24" }},' for n in range(4000))
+    text, lifetime = edited(good.replace('"subnet4": [', f'"subnet4": [ {"".join(subnets)}', 1))
+    with untouched(host):
+        says = r"Kea was busy for \d\S* s with loading it in the rehearsal, .* without an answer"
+        outcome_of(host, "deferred", lambda: host.node.replace(CONFIG, text), says=says)
+        assert host.status()["config_valid"]
+    host.node.run(["kea-agent", "reload", "--force", "dhcp4"])
+    assert host.lifetime() == lifetime
+    assert_in_sync(host)
+
+
 # D-Bus.
 
 BUS: dict[str, list[str]] = {
