@@ -39,7 +39,7 @@ test-unit: $(VENV)/.done
 	$(PYTEST) -n 2 tests/unit
 
 test-lab: $(VENV)/.done deb images
-	$(PYTEST) -n 3 --dist loadgroup tests/lab
+	$(PYTEST) -n 4 --dist loadgroup --durations=40 --durations-min=10 tests/lab
 
 ## make lint       ruff, mypy and shellcheck alone
 lint: $(VENV)/.done

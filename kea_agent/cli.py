@@ -173,7 +173,9 @@ def _reload(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("daemons", nargs="*", metavar="DAEMON", type=_daemon, help=f"{_NAMES} (default: all installed)")
     verb.add_argument("--again", action="store_true", help="also if the server runs its file already")
     verb.add_argument(
-        "--force", action="store_true", help="the same, and also while the HA partner is away or a link is down"
+        "--force",
+        action="store_true",
+        help="the same, and also while the HA partner is away, a link is down, or loading would silence the server for long",
     )
     _add_json(verb)
 

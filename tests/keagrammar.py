@@ -2,7 +2,7 @@
 """What the grammars in Kea's source say of each map: which keywords it takes, with which values, and which it needs.
 
 Reads bison and flex files (src/bin/*/*_parser.yy, *_lexer.ll) of a tag in a clone of Kea's repository. Run as a program, it
-prints kea_agent/rules/grammar.txt: `python tests/keagrammar.py CLONE > kea_agent/rules/grammar.txt`.
+prints kea_agent/rules/grammar.table: `python tests/keagrammar.py CLONE > kea_agent/rules/grammar.table`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """The standard options as Kea's source defines them, of all versions together.
 
 Reads src/lib/dhcp/std_option_defs.h, dhcp4.h and dhcp6.h at the tags of keagrammar.RELEASES. Run as a program, it prints
-kea_agent/rules/options.txt: `python tests/keaoptions.py CLONE > kea_agent/rules/options.txt`.
+kea_agent/rules/options.table: `python tests/keaoptions.py CLONE > kea_agent/rules/options.table`.
 """
 
 from __future__ import annotations

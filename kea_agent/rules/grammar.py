@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Which keywords Kea's grammars take in which map, with which values, by release; read from grammar.txt beside this file.
+"""Which keywords Kea's grammars take in which map, with which values, by release; read from grammar.table beside this file.
 
 Read out of src/bin/*/*_parser.yy and *_lexer.ll of 2.2.0 to 3.3.0. Words that the grammar takes in any case are compared so.
 """
@@ -138,7 +138,7 @@ def _want(value: str) -> Want:
 
 @cache
 def _rows() -> tuple[_Row, ...]:
-    lines = Path(__file__).with_name("grammar.txt").read_text(encoding="ascii").splitlines()
+    lines = Path(__file__).with_name("grammar.table").read_text(encoding="ascii").splitlines()
     return tuple(_row(line) for line in lines if not line.startswith("#"))
 
 

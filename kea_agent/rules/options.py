@@ -44,7 +44,7 @@ class Standard(NamedTuple):
 def standard(family: int) -> Mapping[str | int, Standard]:
     """The standard options of all versions, by name and by code; one whose type changed has none."""
     found: dict[str | int, Standard] = {}
-    for line in Path(__file__).with_name("options.txt").read_text(encoding="ascii").splitlines():
+    for line in Path(__file__).with_name("options.table").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{family} "):
             _, code, name, kind = line.split()
             each = Standard(name, "" if name in found else kind.removesuffix("[]"), kind.endswith("[]"))

@@ -19,7 +19,7 @@ complete -c kea-agent -n '__fish_seen_subcommand_from check' -a 'dhcp4 dhcp6 ddn
 complete -c kea-agent -n __fish_use_subcommand -a reload -d 'have the running agent check, reload and prove daemons now'
 complete -c kea-agent -n '__fish_seen_subcommand_from reload' -s h -l help -d 'show this help message and exit'
 complete -c kea-agent -n '__fish_seen_subcommand_from reload' -l again -d 'also if the server runs its file already'
-complete -c kea-agent -n '__fish_seen_subcommand_from reload' -l force -d 'the same, and also while the HA partner is away or a link is down'
+complete -c kea-agent -n '__fish_seen_subcommand_from reload' -l force -d 'the same, and also while the HA partner is away, a link is down, or loading would silence the server for long'
 complete -c kea-agent -n '__fish_seen_subcommand_from reload' -l json -d 'print JSON, for programs'
 complete -c kea-agent -n '__fish_seen_subcommand_from reload' -a 'dhcp4 dhcp6 ddns ctrl-agent' -f
 complete -c kea-agent -n __fish_use_subcommand -a diff -d 'what differs in meaning between files and running servers'

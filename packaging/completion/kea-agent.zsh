@@ -50,7 +50,7 @@ case $state in
                     '*-h[show this help message and exit]' \
                     '*--help[show this help message and exit]' \
                     '*--again[also if the server runs its file already]' \
-                    '*--force[the same, and also while the HA partner is away or a link is down]' \
+                    '*--force[the same, and also while the HA partner is away, a link is down, or loading would silence the server for long]' \
                     '*--json[print JSON, for programs]' \
                     '*:word:(dhcp4 dhcp6 ddns ctrl-agent)'
                 ;;

@@ -26,7 +26,7 @@ def test_the_table_is_what_keas_source_says() -> None:
     source = os.environ.get("KEA_AGENT_KEA_SOURCE")
     if not source:
         pytest.skip("did not run: $KEA_AGENT_KEA_SOURCE names no clone of Kea's repository")
-    path = os.path.join(os.path.dirname(grammar.__file__), "grammar.txt")
+    path = os.path.join(os.path.dirname(grammar.__file__), "grammar.table")
     with open(path, encoding="ascii") as file:
         assert file.read() == keagrammar.table(source)
 

@@ -44,7 +44,7 @@ def test_the_table_is_what_keas_source_says() -> None:
     source = os.environ.get("KEA_AGENT_KEA_SOURCE")
     if not source:
         pytest.skip("did not run: $KEA_AGENT_KEA_SOURCE names no clone of Kea's repository")
-    path = os.path.join(os.path.dirname(options.__file__), "options.txt")
+    path = os.path.join(os.path.dirname(options.__file__), "options.table")
     with open(path, encoding="ascii") as file:
         assert file.read() == keaoptions.table(source)
 
