@@ -223,6 +223,7 @@ def test_a_file_of_the_agents_user_leads_root_nowhere(host: AgentHost, kept: str
     told = kea_agent(node, "rollback", "dhcp4", "--yes", code=3)
     assert "a symlink of one user to a file of another is not followed" in told
     assert node.read("/root/precious") == "{}"
+    node.replace(CONFIG, kept)
     shell(node, "rm /root/precious")
 
 
