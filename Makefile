@@ -34,7 +34,7 @@ test: images test-unit test-lab
 images: hosts
 	$(LAB) images
 
-## make test-unit  no hosts, about a minute
+## make test-unit  no hosts, a minute and a half
 test-unit: $(VENV)/.done
 	$(PYTEST) -n 2 tests/unit
 

@@ -46,6 +46,14 @@ def sockets(pid: int, proc: Path = Path(PROC), *, tcp: bool = False) -> Sockets:
     )
 
 
+def taken(pid: int, proc: Path = Path(PROC)) -> frozenset[tuple[str, int]]:
+    """Address and port of every TCP listener where the process lives that belongs to another user than its own."""
+    net = proc / str(pid) / "net"
+    uid = status_field(pid, "Uid", proc)
+    rows = [*_rows(net / "tcp"), *_rows(net / "tcp6")] if uid else []
+    return frozenset(_endpoint(row[1]) for row in rows if row[3] == _TCP_LISTEN and row[7] != str(uid).split()[0])
+
+
 def _rows(path: Path, *, header: bool = True) -> list[list[str]]:
     try:
         rows = [line.split() for line in path.read_text(errors="replace").splitlines()]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from kea_agent import ha
 from kea_agent.control import AbsentError, Channel, ask
 from kea_agent.endpoints import Endpoints
 from kea_agent.errors import ControlError
-from kea_agent.sockets import Sockets, sockets
+from kea_agent.sockets import Sockets, sockets, taken
 
 # Answers without a new commit for this long after the signal mean that there will be none.
 _REFUSED_AFTER = 2.0
@@ -200,6 +200,8 @@ class Prover:
         if self.main_pid() != self.target.pid:
             # What was seen then says nothing: a successor answers on the same socket.
             return Proof(Standing.DEAD, f"its main process {self.target.pid} is gone")
+        if proof.standing is Standing.SERVING and proof.snapshot:
+            proof = replace(proof, reason=proof.reason + _partner_note(self.target, proof.snapshot))
         return proof
 
     def _seen(self) -> Proof:
@@ -267,7 +269,10 @@ class Prover:
 
     def _lost_its_channel(self, now: float, silence: ControlError) -> bool:
         # On a TCP port somebody else may be, who says anything or nothing.
-        is_gone = isinstance(silence, AbsentError) or self.target.endpoints.tcp is not None
+        port = self.target.endpoints.tcp
+        if port is not None and port in taken(self.target.pid):
+            return True
+        is_gone = isinstance(silence, AbsentError) or port is not None
         return is_gone and self.before.snapshot is not None and now - self.before.signalled > _GONE_AFTER
 
     def _has_taken(self, seen: Snapshot | None) -> bool:
@@ -379,8 +384,7 @@ def gaps(target: Target, seen: Snapshot | None) -> list[str]:
 
 def _deaf_to_partner(target: Target, seen: Snapshot) -> list[str]:
     """HA listeners that are not open: Kea takes a file although it cannot open one (2.2.0 to 3.0.4)."""
-    # The hash came with 2.4, and the listener as a default shortly before.
-    wanted = [each.address for each in target.listeners if each.is_explicit or seen.hash]
+    wanted = _wanted_listeners(target, seen)
     opened = sockets(target.pid, tcp=True).tcp if wanted else {}
     anywhere = {port for host, port in opened if host in ("0.0.0.0", "::")}  # noqa: S104 - compared with
     return [
@@ -388,3 +392,16 @@ def _deaf_to_partner(target: Target, seen: Snapshot) -> list[str]:
         for host, port in wanted
         if (host, port) not in opened and port not in anywhere
     ]
+
+
+def _wanted_listeners(target: Target, seen: Snapshot) -> list[tuple[str, int]]:
+    # The hash came with 2.4, and the listener as a default shortly before.
+    return [each.address for each in target.listeners if each.is_explicit or seen.hash]
+
+
+def _partner_note(target: Target, seen: Snapshot) -> str:
+    """What to add of a server that serves while another program has its HA listener's port, with which Kea goes on."""
+    wanted = _wanted_listeners(target, seen)
+    others = taken(target.pid) if wanted else frozenset()
+    lost = [f"{host}:{port}" for host, port in wanted if {(host, port), ("0.0.0.0", port), ("::", port)} & others]  # noqa: S104 - compared with
+    return f"; but another program has {', '.join(lost)}, so the HA partner cannot reach this server" if lost else ""

@@ -40,6 +40,8 @@ def test_nothing_broken_ends_without_a_server(up: UpLab, words: dict[str, object
     assert found.standing.serves, found.standing
     assert found.last.outcome != "broken"
     assert not found.first.rehearsal.startswith("not rehearsed")
+    is_unheard = found.standing.has_ha and not found.standing.hears_partner
+    assert not is_unheard or "the HA partner cannot reach this server" in found.last.reason
     is_untouched = found.first.outcome == "rejected" and thing.moment == "reload"
     # Nobody could serve while the cause was there, which was until the agent had spoken.
     assert found.silence < BACK + (found.seconds if thing.passes else 0)

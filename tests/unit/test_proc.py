@@ -87,6 +87,14 @@ def test_tcp_is_read_only_when_asked_for(root: Path) -> None:
     assert sockets.sockets(PID, root).tcp == {}
 
 
+def test_listeners_of_other_users_are_told_from_the_processs_own(root: Path) -> None:
+    assert sockets.taken(PID, root) == frozenset()
+    tcp = root / str(PID) / "net/tcp"
+    tcp.write_text(tcp.read_text().replace("   101        0 45678", "     0        0 45678"))
+    assert sockets.taken(PID, root) == {("127.0.0.1", 8000)}
+    assert sockets.taken(PID + 1, root) == frozenset()
+
+
 def test_names_that_are_no_text_are_no_obstacle(root: Path) -> None:
     (root / str(PID) / "net/if_inet6").write_bytes(b"fe800000000000000000000000000001 05 40 20 80   br\xff\n")
     assert sockets.sockets(PID, root).link_local == {"br\ufffd": "fe80::1"}
