@@ -22,15 +22,14 @@ class Daemon(NamedTuple):
     config_path: str
     udp_port: int | None = None
     tcp_port: int | None = None
-    has_ha: bool = False
 
 
 def _units(stem: str) -> tuple[str, ...]:
     return (f"isc-kea-{stem}-server.service", f"kea-{stem}-server.service", f"kea-{stem}.service")
 
 
-DHCP4 = Daemon("dhcp4", "Dhcp4", "kea-dhcp4", _units("dhcp4"), "/etc/kea/kea-dhcp4.conf", udp_port=67, has_ha=True)
-DHCP6 = Daemon("dhcp6", "Dhcp6", "kea-dhcp6", _units("dhcp6"), "/etc/kea/kea-dhcp6.conf", udp_port=547, has_ha=True)
+DHCP4 = Daemon("dhcp4", "Dhcp4", "kea-dhcp4", _units("dhcp4"), "/etc/kea/kea-dhcp4.conf", udp_port=67)
+DHCP6 = Daemon("dhcp6", "Dhcp6", "kea-dhcp6", _units("dhcp6"), "/etc/kea/kea-dhcp6.conf", udp_port=547)
 DDNS = Daemon("ddns", "DhcpDdns", "kea-dhcp-ddns", _units("dhcp-ddns"), "/etc/kea/kea-dhcp-ddns.conf", udp_port=53001)
 CTRL_AGENT = Daemon(
     "ctrl-agent",

@@ -61,16 +61,12 @@ class Setup:
 
 def run(daemon: str, document: Document, setup: Setup) -> list[Finding]:
     """Every finding, errors first, then by place; ConfigError if the file changes meanwhile."""
-    problems = list(_problems(daemon, document.tree, setup))
+    problems = list(problems_of(daemon, document.tree, setup))
     return _placed(document, problems, setup.version) if problems else []
 
 
-def problems_of(daemon: str, tree: Mapping[str, Any], setup: Setup) -> list[tuple[Rule, Problem]]:
+def problems_of(daemon: str, tree: Mapping[str, Any], setup: Setup) -> Iterator[tuple[Rule, Problem]]:
     """The same without files: for a tree from anywhere."""
-    return list(_problems(daemon, tree, setup))
-
-
-def _problems(daemon: str, tree: Mapping[str, Any], setup: Setup) -> Iterator[tuple[Rule, Problem]]:
     config = Config(
         daemon,
         BY_NAME[daemon].root_key,

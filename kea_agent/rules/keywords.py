@@ -8,7 +8,7 @@ and `dhcp-queue-control` (src/bin/*/*_parser.yy, 2.2.0 to 3.3.0).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -180,10 +180,7 @@ def _hint(config: Config, home: str, key: str) -> str:
     daemons=ANY,
 )
 def _type(config: Config) -> Iterator[Problem]:
-    for fault in _found(config, Kind.TYPE):
-        if fault.want:
-            message = f"{_subject(fault.path)} has to be {fault.want.says}, and is {grammar.named(fault.value)}"
-            yield Problem(fault.path, message, severity(config))
+    yield from _misfits(config, Kind.TYPE, grammar.named)
 
 
 @rule(
@@ -194,9 +191,13 @@ def _type(config: Config) -> Iterator[Problem]:
     daemons=ANY,
 )
 def _word(config: Config) -> Iterator[Problem]:
-    for fault in _found(config, Kind.WORD):
+    yield from _misfits(config, Kind.WORD, quoted)
+
+
+def _misfits(config: Config, kind: Kind, named: Callable[[Any], str]) -> Iterator[Problem]:
+    for fault in _found(config, kind):
         if fault.want:
-            message = f"{_subject(fault.path)} has to be {fault.want.says}, and is {quoted(fault.value)}"
+            message = f"{_subject(fault.path)} has to be {fault.want.says}, and is {named(fault.value)}"
             yield Problem(fault.path, message, severity(config))
 
 
@@ -215,9 +216,8 @@ def _subject(path: Path) -> str:
 )
 def _missing(config: Config) -> Iterator[Problem]:
     for fault in _found(config, Kind.MISSING):
-        needed = [
-            key for key in fault.value if key != "*"
-        ]  # none of an empty list, or of a map that needs no certain one
+        # None of an empty list, or of a map that needs no certain one.
+        needed = [key for key in fault.value if key != "*"]
         words = f"has no {listed(needed)}" if needed else "is empty, and must not be"
         yield Problem(fault.path, f"{_subject(fault.path)} {words}", severity(config))
 

@@ -29,7 +29,7 @@ from kearoots import Root, roots  # noqa: E402 - after its directory is known
 from rulespage import sections  # noqa: E402
 
 from kea_agent import keaconf, lint  # noqa: E402
-from kea_agent.daemons import DAEMONS, Daemon  # noqa: E402
+from kea_agent.daemons import DAEMONS, DHCP4, DHCP6, Daemon  # noqa: E402
 from kea_agent.errors import ConfigError  # noqa: E402
 from kea_agent.rules import RULES, Severity, parse_version  # noqa: E402
 
@@ -162,7 +162,7 @@ def _compare(kea: Root, daemon: Daemon, tree: Tree, sums: Counter[str]) -> None:
                 f"!grammar {kea.version} {sorted(found & GRAMMAR)} {verdict.words[:200]} {json.dumps(tree)[:1500]}"
             ] += 1
         sums["kea_refuses_by_grammar"] += verdict.is_syntax
-        if verdict.accepted and daemon.has_ha and kea.release > (2, 2):
+        if verdict.accepted and daemon in (DHCP4, DHCP6) and kea.release > (2, 2):
             sums["asked_with_-T"] += 1
             verdict = kea.ask(daemon.binary, "-T", file)
         sums["asked"] += 1

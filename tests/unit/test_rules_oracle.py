@@ -14,7 +14,7 @@ from kearoots import LAB, Root, roots
 from rulespage import Example, Section, sections
 
 from kea_agent import keaconf, lint
-from kea_agent.daemons import DAEMONS, Daemon
+from kea_agent.daemons import DAEMONS, DHCP4, DHCP6, Daemon
 from kea_agent.errors import ConfigError
 from kea_agent.rules import RULES, Severity, parse_version
 
@@ -60,7 +60,7 @@ def refusal(kea: Root, example: Example) -> str:
     with kea.directory() as directory:
         file = directory / "kea.conf"
         file.write_text(example.text)
-        for flag in ("-t", "-T") if kea.release > (2, 2) and example.daemon.has_ha else ("-t",):
+        for flag in ("-t", "-T") if kea.release > (2, 2) and example.daemon in (DHCP4, DHCP6) else ("-t",):
             verdict = kea.ask(example.daemon.binary, flag, file)
             if not verdict.accepted:
                 return verdict.words
