@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -12,10 +11,8 @@ from agenthost import CONFIG, AgentHost
 from labkit import Lab, LabSpec
 from labkit.host import wait_for
 from labkit.lab import down, newest_deb
-from labs import UpLab
+from labs import NAME, UpLab
 from saving import DROP_IN, assert_in_sync, settings, shell
-
-NAME = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
 @pytest.fixture(scope="session", autouse=True)

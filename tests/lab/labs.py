@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 from _pytest.mark import ParameterSet
 from labkit import Lab
 
+# This worker's lab. Two checkouts that are tested at the same time set KEA_AGENT_TEST_LABS to different words.
+NAME = f"{os.environ.get('KEA_AGENT_TEST_LABS', 'test')}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 SUITES = ("bookworm", "trixie", "sid")
 NAMINGS = ("debian", "isc", "fedora")
 

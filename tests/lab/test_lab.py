@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ import pytest
 from labkit import Lab, LabSpec, NotReadyError, cgroups, down, keaconfigs, mounts
 from labkit.lab import STATE
 from labkit.network import Network
-from labs import UpLab
+from labs import NAME, UpLab
 
 LAB = str(Path(__file__).with_name("lab"))
-OWN = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-own"
+OWN = f"{NAME}-own"
 
 pytestmark = pytest.mark.xdist_group("lab")
 
