@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import NAME as LAB
 from dbserver import HOST, KINDS, NAME, PASSWORD, DatabaseServer, Kind, bring_up, take_down
 from labkit import Lab, LabSpec
 from labkit.lab import newest_deb
 from labkit.nodes import Node
+from labs import NAME as LAB
 from labs import SUITES
 
 from kea_agent.databases import without_databases

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import dbserver
 import pytest
-from conftest import NAME as LAB
 from keaexamples import examples, hooks
 from keafit import fit, fit_host
 from labkit import Lab, LabSpec
 from labkit.lab import newest_deb
 from labkit.nodes import Node
+from labs import NAME as LAB
 from labs import SUITES
 from starts import Both, Case, compare
 from writtencases import written
