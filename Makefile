@@ -18,7 +18,7 @@ PIP := gcc libsystemd-dev pkg-config python3-dev python3-venv
 
 SOURCES := $(shell git ls-files kea_agent units debian docs/usage packaging pyproject.toml README.md)
 
-.PHONY: help hosts images test test-unit test-lab lint bench bench-check demo deb rpm release clean
+.PHONY: help hosts images test test-unit test-lab lint shape bench bench-check demo deb rpm release clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -44,6 +44,10 @@ test-lab: $(VENV)/.done deb images
 ## make lint       ruff, mypy and shellcheck alone
 lint: $(VENV)/.done
 	$(PYTEST) tests/unit/test_linters.py
+
+## make shape      the tree in figures: modules, functions, names, imports
+shape:
+	python3 tests/shape.py
 
 ## make bench      figures side by side, one line each: name value unit baseline ratio
 bench: deb hosts
