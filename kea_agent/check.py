@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The levels a configuration has to pass before any daemon is touched; each is cheaper than the next.
+"""Kea's own check of a configuration, `kea-* -t`, and how Kea's programs are run.
 
-    syntax      our reader (keaconf)
-    rules       ours (lint)
-    kea         `kea-* -t`
-    rehearsal   the real daemon in a sandbox            (comes with issue 6)
-
-`kea-* -t` exits 1 for anything wrong, logs on stdout and puts its verdict on stderr (2.2.0 to 3.0.4). It opens no
-database, lease file, socket or log, and loads the hook libraries as the calling user.
+`-t` exits 1 for anything wrong, logs on stdout and puts its verdict on stderr (2.2.0 to 3.0.4). It opens no database,
+lease file, socket or log, and loads the hook libraries as the calling user.
 """
 
 from __future__ import annotations
@@ -24,11 +19,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from kea_agent import lint
-from kea_agent.daemons import Daemon
 from kea_agent.errors import ConfigError
-from kea_agent.keaconf import Document
-from kea_agent.rules import Severity, Version, parse_version
+from kea_agent.rules import Version, parse_version
+from kea_agent.verdict import Verdict
 
 _VERDICT = re.compile(r"(?:Syntax check failed with|Error encountered): (.*)")
 _LEADING_PLACE = re.compile(
@@ -39,42 +32,11 @@ _WARNING = re.compile(r"\bWARN .*?\] (?:[A-Z0-9_]+ )?(.*)")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one level said: `problem` None is a yes. Times in seconds; warnings in the checker's own words.
-
-    `may_pass_later`: the problem is what the file needs from elsewhere, so the same file may pass another time.
-    """
-
-    level: str
-    problem: ConfigError | None
-    seconds: float
-    warnings: tuple[str, ...] = ()
-    could_not: str | None = None
-    may_pass_later: bool = False
-
-
-@dataclass(frozen=True)
 class Limits:
     """How long `-t` may take (seconds) and how much of its output is kept (bytes)."""
 
     timeout: float = 60.0
     output_bytes: int = 65536
-
-
-def with_rules(daemon: Daemon, document: Document, setup: lint.Setup) -> Verdict:
-    """What the rules say: the first error is the problem, all else are warnings; infos are for those who ask."""
-    started = time.monotonic()
-    findings = lint.run(daemon.name, document, setup)
-    told = [finding for finding in findings if finding.severity != Severity.INFO]
-    error = next((finding for finding in told if finding.severity == Severity.ERROR), None)
-    warnings = tuple(f"{finding.place}: {finding.message} [{finding.rule}]" for finding in told if finding != error)
-    return Verdict("rules", _as_error(error) if error else None, time.monotonic() - started, warnings)
-
-
-def _as_error(finding: lint.Finding) -> ConfigError:
-    return ConfigError(
-        f"{finding.message} [{finding.rule}]", file=finding.file, line=finding.row, column=finding.column
-    )
 
 
 def version_of(binary: str) -> Version | None:

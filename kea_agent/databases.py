@@ -27,12 +27,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kea_agent import check, database_faults
-from kea_agent.check import Limits, Verdict
+from kea_agent.check import Limits
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import ConfigError
 from kea_agent.keaconf import Document
 from kea_agent.keaconf_grammar import printable
 from kea_agent.keaconf_places import Path, Places
+from kea_agent.verdict import Verdict
 
 Role = Literal["lease", "hosts", "config", "forensic"]
 

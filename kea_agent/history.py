@@ -97,6 +97,11 @@ class History:
                 return self._tree(path, kept)
         raise AgentError(f"{paths[0]}: revision {revision.number} of {revision.daemon} is damaged or gone")
 
+    def last_tree(self, daemon: str) -> dict[str, Any] | None:
+        """The last known good configuration, None where nothing is kept; raises AgentError when it is damaged."""
+        last = self.last(daemon)
+        return self.tree(last) if last else None
+
     def _tree(self, path: Path, kept: Kept) -> dict[str, Any]:
         try:
             tree = kept.tree()

@@ -27,8 +27,8 @@ from kea_agent.daemons import Daemon
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError, ConfigError, ControlError, DeniedError
 from kea_agent.history import History
-from kea_agent.judging import Judge, Judgement, Setup
 from kea_agent.keaconf import Document
+from kea_agent.levels import Judge, Judgement, UnitView
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage, Urge
 from kea_agent.recovery import Attempt, Recovery
 from kea_agent.reloading import Reload, Reloader
@@ -189,9 +189,9 @@ class Pipeline:
         unit, wishes = candidate.unit, self.settings.check
         if unit.load_state != "loaded":  # masked: nobody can start it, in a sandbox either
             wishes = replace(wishes, rehearsal="off")
-        setup = Setup(unit.argv, unit.environment)
+        view = UnitView.of(self.daemon, unit)
         go_on = partial(self._reloader.ensure_wanted, candidate, self.settings)
-        self._judged = judged = self._judge.judge(candidate.document, setup, wishes, self._timed, go_on)
+        self._judged = judged = self._judge.judge(candidate.document, view, wishes, self._timed, go_on)
         self._tell(candidate.document, judged.warnings)
         if judged.problem:
             raise judged.problem
@@ -436,7 +436,7 @@ class Pipeline:
         try:
             yield
         finally:
-            self._seconds[stage] = time.monotonic() - started
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - started
 
 
 def _version(argv: Sequence[str]) -> str | None:

@@ -11,9 +11,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from kea_agent import databases, redact
@@ -21,6 +20,7 @@ from kea_agent.control import MAX_REPLY_BYTES
 from kea_agent.daemons import Daemon
 from kea_agent.keaconf import Document
 from kea_agent.sandbox.request import NotRehearsedError, Standing
+from kea_agent.verdict import Rehearsal
 
 __all__ = ["SOCKET", "Rehearsal", "Standing", "rehearse"]
 
@@ -33,26 +33,6 @@ _LOOK = 0.5
 _UNANSWERED = (
     "the rehearsal ended without an answer: too many at once, or out of memory; journalctl -t kea-agent-rehearse"
 )
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """How it ended: `reason` is a sentence for people, without secrets.
-
-    `hash` and `config` (config-get's arguments) are the daemon's own words when it passed, has a control channel and tells.
-    `may_pass_later`: refused for what the host lacks now (an address), so the same file may pass another time.
-    `is_whole`: it was the file's whole meaning; where it was not, hash and config are not what a reload will bring.
-    `cpu_seconds`: what the daemon needed until it served, and about how long a reload keeps it from answering.
-    """
-
-    standing: Standing
-    reason: str
-    seconds: float
-    hash: str | None = None
-    config: Mapping[str, Any] | None = None
-    is_whole: bool = True
-    may_pass_later: bool = False
-    cpu_seconds: float = 0.0
 
 
 def unhindered() -> None:

@@ -14,8 +14,8 @@ from kea_agent import keaconf, proc, verify, voucher
 from kea_agent.candidate import Candidate, SupersededError
 from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError
-from kea_agent.judging import Timer
 from kea_agent.keaconf import Document
+from kea_agent.levels import Timer
 from kea_agent.outcome import Stage
 from kea_agent.settings import Settings
 from kea_agent.units import Unit

@@ -24,7 +24,7 @@ from kea_agent.daemons import DAEMONS, Daemon, option
 from kea_agent.endpoints import wanted
 from kea_agent.errors import ConfigError, SettingsError
 from kea_agent.history import History
-from kea_agent.judging import Judge, Setup
+from kea_agent.levels import Judge, UnitView
 from kea_agent.settings import CheckSettings
 from kea_agent.verify import Limits, Prover, Standing, Target, before
 
@@ -80,13 +80,13 @@ def _daemon(argv: Sequence[str]) -> Daemon:
 
 
 def _checked(daemon: Daemon, config_file: str, argv: Sequence[str], *, rehearsed: bool) -> keaconf.Document:
-    try:
-        document = keaconf.read(config_file, daemon.root_key)
-    except ConfigError as error:
-        raise RefusedError(f"not reloaded, still serving the old file: {error}") from error
     wishes = _settings()
     wishes = wishes if rehearsed else replace(wishes, rehearsal="off")
-    judgement = Judge(daemon, History()).judge(document, Setup(argv, os.environ), wishes)
+    try:
+        document = keaconf.read(config_file, daemon.root_key, max_bytes=wishes.max_config_bytes)
+    except ConfigError as error:
+        raise RefusedError(f"not reloaded, still serving the old file: {error}") from error
+    judgement = Judge(daemon, History()).judge(document, UnitView(argv, os.environ), wishes)
     if judgement.problem or judgement.could_not:
         raise RefusedError(f"not reloaded, still serving the old file: {judgement.problem or judgement.could_not}")
     return document

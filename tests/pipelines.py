@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fakes import NEW_HASH, FakeKea
 
 from kea_agent.daemons import DDNS, Daemon
 from kea_agent.history import History
-from kea_agent.judging import Judge
 from kea_agent.keaconf import Document
+from kea_agent.levels import Judge
 from kea_agent.outcome import Outcome, Urge
 from kea_agent.pipeline import Memory, Pipeline
 from kea_agent.rehearsal import Rehearsal, Standing
@@ -82,6 +84,20 @@ class FakeSystemd:
         return "done"
 
 
+@contextmanager
+def started(directory: Path, daemon: Daemon) -> Iterator[Host]:
+    """A host with a server that runs."""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", SERVER, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        host = Host(directory, server, daemon)
+        try:
+            yield host
+        finally:
+            host.kea.close()
+            server.kill()
+
+
 class Host:
     """A running server, its file, its checker and its pipeline."""
 
@@ -101,10 +117,10 @@ class Host:
         self.save()
         self.pipeline = self.new_pipeline()
 
-    def new_pipeline(self, pause: Callable[[float], object] = time.sleep) -> Pipeline:
+    def new_pipeline(self, pause: Callable[[float], object] = time.sleep, settings: Settings = QUICK) -> Pipeline:
         memory = Memory(Store(self.directory), History(self.directory))
         return Pipeline(
-            self.daemon, self.systemd, memory, QUICK, pause, Judge(self.daemon, memory.history, self.rehearse)
+            self.daemon, self.systemd, memory, settings, pause, Judge(self.daemon, memory.history, self.rehearse)
         )
 
     def rehearse(self, daemon: Daemon, document: Document, *, timeout: float, go_on: Callable[[], object]) -> Rehearsal:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from kea_agent.replacing import Replaced
 from kea_agent.settings import Settings
 from kea_agent.verbs import changing, check
 from kea_agent.verbs.changing import Result, Subject
+from kea_agent.verbs.check import Asked, Look
 from kea_agent.verbs.subjects import own_settings, owner
 
 
@@ -53,10 +54,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _apply(about: Subject, data: bytes, arguments: argparse.Namespace, found: Settings) -> int:
     changing.need_none_unconfirmed(about.name)
-    findings, changed = _looked_at(about, data, arguments, found)
+    look, changed = _looked_at(about, data, arguments, found)
+    findings = look.findings
     if not arguments.json:
         sys.stdout.write(report.text(findings, color=False) if findings else "")
-    if any(_is_blocking(each, found) for each in findings):
+    if look.exit_code is ExitCode.BAD_CONFIG:
         return _refused(about, findings, arguments)
     if not arguments.json:
         print(f"{about.name}: from {about.path} to {arguments.file}:")
@@ -69,15 +71,14 @@ def _apply(about: Subject, data: bytes, arguments: argparse.Namespace, found: Se
 
 def _looked_at(
     about: Subject, data: bytes, arguments: argparse.Namespace, found: Settings
-) -> tuple[list[Finding], list[Change] | ConfigError]:
+) -> tuple[Look, list[Change] | ConfigError]:
     """What every check says of these very bytes, and what they change."""
     with _beside(about.path, data) as copy:
         changed = _changes(about, copy)
         before = None if isinstance(changed, ConfigError) else str(about.path)
         level = "kea" if found.check.rehearsal == "off" else "rehearsal"
-        wishes = argparse.Namespace(level=level, kea_version=None, previous=before, settings=arguments.settings)
-        findings = check.judge(about.daemon, copy, about.unit, wishes, set(found.check.disable))
-        return [_renamed(each, copy, arguments.file) for each in findings], changed
+        look = check.look(about.daemon, copy, about.unit, Asked(level, found.check, previous=before))
+        return replace(look, findings=tuple(_renamed(each, copy, arguments.file) for each in look.findings)), changed
 
 
 def _changes(about: Subject, copy: str) -> list[Change] | ConfigError:
@@ -107,11 +108,7 @@ def _renamed(finding: Finding, copy: str, name: str) -> Finding:
     return replace(finding, **words)
 
 
-def _is_blocking(finding: Finding, found: Settings) -> bool:
-    return finding.severity == "error" and (finding.level != "rules" or found.check.rules == "block")
-
-
-def _refused(about: Subject, findings: list[Finding], arguments: argparse.Namespace) -> int:
+def _refused(about: Subject, findings: Sequence[Finding], arguments: argparse.Namespace) -> int:
     words = f"{arguments.file} does not pass; nothing was changed"
     if arguments.json:
         print(json.dumps(_about(about, findings) | Result(None, words).as_json(), indent=1))
@@ -149,7 +146,7 @@ def _put_back(about: Subject, replaced: Replaced, result: Result, arguments: arg
 def _tell(
     about: Subject,
     done: Done,
-    findings: list[Finding],
+    findings: Sequence[Finding],
     changed: list[Change] | ConfigError,
     arguments: argparse.Namespace,
 ) -> None:
@@ -167,7 +164,7 @@ def _tell(
 
 
 def _as_json(
-    about: Subject, done: Done, findings: list[Finding], changed: list[Change] | ConfigError
+    about: Subject, done: Done, findings: Sequence[Finding], changed: list[Change] | ConfigError
 ) -> dict[str, Any]:
     waiting = unconfirmed.find(about.name)
     return {
@@ -180,5 +177,5 @@ def _as_json(
     }
 
 
-def _about(about: Subject, findings: list[Finding]) -> dict[str, Any]:
+def _about(about: Subject, findings: Sequence[Finding]) -> dict[str, Any]:
     return {"daemon": about.name, "file": str(about.path), "findings": json.loads(report.FORMS["json"](findings))}

@@ -9,39 +9,51 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kea_agent import check, databases, keaconf, lint, redact, rehearsal, report
+from kea_agent import keaconf, lint, rehearsal, report
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import AgentError, ConfigError, ExitCode, SettingsError
 from kea_agent.history import History
 from kea_agent.keaconf_advice import advice
+from kea_agent.levels import Levels, Rehearse, UnitView
 from kea_agent.lint import Finding
-from kea_agent.rules import RULES
-from kea_agent.settings import Settings
+from kea_agent.rules import RULES, Version
+from kea_agent.settings import CheckSettings, Settings
 from kea_agent.verbs.subjects import file_of, installed, own_settings, owner, unit_of
+from kea_agent.verdict import Verdict
 
 if TYPE_CHECKING:
     from kea_agent import units
 
 _WITH_KEA = ("kea", "rehearsal")
+_WAITS = "The same file may pass another time: the agent waits, and looks again by itself."
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print every finding; 1 if one is an error, 3 if something could not be checked."""
+    """Print every finding; 1 if a file is bad, 3 if one could not be checked, or would have to wait."""
     if unknown := set(arguments.disable) - RULES.keys():
         raise SettingsError(f'kea-agent check: there is no rule "{min(unknown)}"; docs/usage/rules.md has them')
     found = own_settings(arguments.settings)
-    disabled = {*found.check.disable, *arguments.disable}
-    findings = [finding for subject in _subjects(arguments, found) for finding in judge(*subject, arguments, disabled)]
-    sys.stdout.write(_written(findings, arguments.format))
-    severities = {finding.severity for finding in findings}
-    return (
-        ExitCode.BAD_CONFIG if "error" in severities else ExitCode.NOT_DONE if "unknown" in severities else ExitCode.OK
+    asked = Asked(
+        arguments.level,
+        _required(arguments.level, replace(found.check, disable=(*found.check.disable, *arguments.disable))),
+        arguments.kea_version,
+        arguments.previous,
+        getattr(arguments, "what", None) or (),
     )
+    looks = [look(*subject, asked) for subject in _subjects(arguments, found)]
+    sys.stdout.write(_written([finding for each in looks for finding in each.findings], arguments.format))
+    codes = {each.exit_code for each in looks}
+    return next((code for code in (ExitCode.BAD_CONFIG, ExitCode.NOT_DONE) if code in codes), ExitCode.OK)
+
+
+def _required(level: str, settings: CheckSettings) -> CheckSettings:
+    """Who asks for a rehearsal is told where there could be none."""
+    return replace(settings, rehearsal="require") if level == "rehearsal" else settings
 
 
 def _written(findings: list[Finding], form: str) -> str:
@@ -57,103 +69,90 @@ def _subjects(arguments: argparse.Namespace, found: Settings) -> Iterator[tuple[
         yield daemon, file_of(daemon, unit, found) if word in BY_NAME else word, unit
 
 
-def judge(
-    daemon: Daemon, path: str, unit: units.Unit | None, arguments: argparse.Namespace, disabled: set[str]
-) -> Iterator[Finding]:
-    """What every level up to `arguments.level` finds in one file."""
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted to be known of each file, and by which settings."""
+
+    level: str
+    settings: CheckSettings
+    version: Version | None = None
+    previous: str | None = None
+    what: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found in one file, and what a pass of the agent would come to: OK, BAD_CONFIG or NOT_DONE."""
+
+    findings: tuple[Finding, ...]
+    exit_code: ExitCode
+
+
+def look(
+    daemon: Daemon, path: str, unit: units.Unit | None, asked: Asked, rehearse: Rehearse = rehearsal.rehearse
+) -> Look:
+    """Take one file through the levels; the first verdict that says no decides."""
     try:
-        document = keaconf.read(path, daemon.root_key)
+        document = keaconf.read(path, daemon.root_key, max_bytes=asked.settings.max_config_bytes)
     except ConfigError as error:
-        yield _of_error(error, "syntax")
-        return
-    yield from (_of_warning(warning) for warning in document.warnings)
-    if arguments.level == "syntax":
-        return
-    yield from lint.run(daemon.name, document, _setup(daemon, arguments, disabled, unit))
-    if arguments.level in _WITH_KEA:
-        asked = list(_judge_with_kea(daemon, document, unit))
-        yield from asked
-        if arguments.level == "rehearsal" and not any(finding.severity == "error" for finding in asked):
-            yield from _probe(daemon, document, unit)
-            yield from _rehearse(daemon, document, arguments.settings)
+        return Look((_of_error(error, "syntax"),), ExitCode.BAD_CONFIG)
+    previous = _previous(daemon, asked) or _last_known_good(daemon, asked)
+    view = UnitView.of(daemon, unit)
+    levels = Levels(daemon, document, view, asked.settings, previous, asked.version)
+    verdicts = list(levels.run(asked.level, rehearse))
+    findings = [_of_warning(warning) for warning in document.warnings]
+    for verdict in verdicts:
+        findings += verdict.findings or _findings_of(verdict, document, view)
+    return Look(tuple(findings), _exit_code(verdicts))
 
 
-def _setup(daemon: Daemon, arguments: argparse.Namespace, disabled: set[str], unit: units.Unit | None) -> lint.Setup:
-    version = arguments.kea_version
-    if version is None and arguments.level in _WITH_KEA:
-        version = check.version_of(_argv(daemon, unit)[0])
-    return lint.Setup(
-        version=version,
-        disabled=disabled,
-        previous=_previous(daemon, arguments.previous) or _last_known_good(daemon, arguments),
-        environment=unit.environment if unit else None,
-        argv=unit.argv if unit else (),
-    )
+def _exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
+    decisive = next((verdict for verdict in verdicts if verdict.says_no), None)
+    if decisive is None:
+        return ExitCode.OK
+    return ExitCode.BAD_CONFIG if decisive.refuses else ExitCode.NOT_DONE
 
 
-def _previous(daemon: Daemon, path: str | None) -> Mapping[str, Any] | None:
+def _previous(daemon: Daemon, asked: Asked) -> Mapping[str, Any] | None:
     """The tree before this one; one of another daemon is of no use, and no error when several are checked."""
     try:
-        return keaconf.read(path, daemon.root_key).tree if path else None
+        return keaconf.read(asked.previous, daemon.root_key).tree if asked.previous else None
     except ConfigError as error:
         if error.line is None:
             raise
         return None
 
 
-def _last_known_good(daemon: Daemon, arguments: argparse.Namespace) -> Mapping[str, Any] | None:
+def _last_known_good(daemon: Daemon, asked: Asked) -> Mapping[str, Any] | None:
     """This host's, where its own file is judged by somebody who may read what is kept."""
-    if daemon.name not in (getattr(arguments, "what", None) or [daemon.name]):
+    if daemon.name not in (asked.what or [daemon.name]):
         return None
     try:
-        history = History()
-        last = history.last(daemon.name)
-        return history.tree(last) if last else None
+        return History().last_tree(daemon.name)
     except (AgentError, OSError):
         return None
 
 
-def _judge_with_kea(daemon: Daemon, document: keaconf.Document, unit: units.Unit | None) -> Iterator[Finding]:
-    environment = unit.environment if unit else {}
-    verdict = check.with_kea(_argv(daemon, unit), environment, document.path, check.Limits())
+def _findings_of(verdict: Verdict, document: keaconf.Document, unit: UnitView) -> Iterator[Finding]:
+    """A verdict without places of its own, for a person; the databases are looked at as part of the rehearsal."""
+    level = "kea" if verdict.level == "kea" else "rehearsal"
     for warning in verdict.warnings:
-        yield _of_place(document.path, "warning", redact.cleaned(warning, document.tree))
+        yield _of_place(document.path, "warning", warning, level)
     if verdict.could_not:
-        do = "" if Path(_argv(daemon, unit)[0]).exists() else "Where there is no Kea, ask for --level rules."
-        yield replace(_of_place(document.path, "unknown", verdict.could_not), do=do)
-    if verdict.problem:
-        yield _of_error(verdict.problem, "kea", document)
+        do = "" if Path(unit.argv[0]).exists() else "Where there is no Kea, ask for --level rules."
+        yield replace(_of_place(document.path, "unknown", verdict.could_not, level), do=do)
+    if verdict.problem and verdict.may_pass_later:
+        yield replace(_of_error(verdict.problem, level), severity="unknown", do=_WAITS)
+    elif verdict.problem:
+        yield _of_error(verdict.problem, level)
 
 
-def _probe(daemon: Daemon, document: keaconf.Document, unit: units.Unit | None) -> Iterator[Finding]:
-    environment = unit.environment if unit else {}
-    verdict = databases.probe(daemon, document, _argv(daemon, unit), environment, check.Limits())
-    for warning in verdict.warnings:
-        yield replace(_of_place(document.path, "warning", warning), level="rehearsal")
-    if verdict.could_not:
-        yield replace(_of_place(document.path, "unknown", verdict.could_not), level="rehearsal")
-    if verdict.problem:
-        yield _of_error(verdict.problem, "rehearsal", document)
-
-
-def _rehearse(daemon: Daemon, document: keaconf.Document, directory: Path) -> Iterator[Finding]:
-    seconds = own_settings(directory).check.rehearsal_seconds
-    found = rehearsal.rehearse(daemon, document, timeout=seconds)
-    if found.standing is rehearsal.Standing.REFUSED:
-        yield _of_error(ConfigError(f"rehearsed, and {found.reason}", file=document.path), "rehearsal", document)
-    if found.standing is rehearsal.Standing.NOT_REHEARSED:
-        yield replace(_of_place(document.path, "unknown", f"not rehearsed: {found.reason}"), level="rehearsal")
-
-
-def _argv(daemon: Daemon, unit: units.Unit | None) -> tuple[str, ...]:
-    return tuple((unit and unit.argv) or (f"/usr/sbin/{daemon.binary}",))
-
-
-def _of_error(error: ConfigError, level: str, document: keaconf.Document | None = None) -> Finding:
+def _of_error(error: ConfigError, level: str) -> Finding:
     line, caret = lint.source_line(error)
-    message = redact.cleaned(error.message, document.tree) if document else error.message
     do = advice(error.message) if level == "syntax" else ""
-    return Finding("", "error", message, error.place, error.file, error.line, error.column, do, level, line, caret)
+    return Finding(
+        "", "error", error.message, error.place, error.file, error.line, error.column, do, level, line, caret
+    )
 
 
 def _of_warning(warning: str) -> Finding:
@@ -171,5 +170,5 @@ def _of_warning(warning: str) -> Finding:
     return Finding("", "warning", words, place, file, where.line, where.column, advice(words), "syntax", shown, caret)
 
 
-def _of_place(place: str, severity: str, words: str) -> Finding:
-    return Finding("", severity, words, place, place, level="kea")
+def _of_place(place: str, severity: str, words: str, level: str) -> Finding:
+    return Finding("", severity, words, place, place, level=level)

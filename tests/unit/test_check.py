@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kea_agent.check import Limits, Verdict, problem_in, with_kea
+from kea_agent.check import Limits, problem_in, with_kea
 from kea_agent.proc import is_alive
+from kea_agent.verdict import Verdict
 
 LOG = "2026-11-20 20:33:08.140 {} [kea-dhcp4.dhcp4/4203.140530740802048] {}\n"
 SYNTAX = "Syntax check failed with: "

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from kea_agent import databases as subject
 from kea_agent import keaconf
-from kea_agent.check import Limits, Verdict
+from kea_agent.check import Limits
 from kea_agent.daemons import DDNS, DHCP4, DHCP6, Daemon
 from kea_agent.databases import databases, probe, without_databases
 from kea_agent.keaconf import Document
+from kea_agent.verdict import Verdict
 
 LAB = Path("/var/cache/kea-agent-lab")
 PASSWORD = "geheim, not shown"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import subprocess
@@ -12,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kea_agent import check, keaconf, lint, rulebook
-from kea_agent.daemons import DHCP4
+from kea_agent import check, keaconf, lint
 from kea_agent.errors import ConfigError
 from kea_agent.rules import RULES
-from kea_agent.settings import CheckSettings
 
 TOP = Path(__file__).parents[2]
 TEXT = """{ "Dhcp4": {
@@ -102,42 +99,6 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path) -> None:
         run(document)
 
 
-# In the pipeline
-
-
-def judge(document: keaconf.Document, **settings: object) -> check.Verdict:
-    return rulebook.judge(DHCP4, document, ("/nowhere/kea-dhcp4",), {}, CheckSettings(**settings))  # type: ignore[arg-type]
-
-
-def test_an_error_stops_the_file_and_warnings_are_told(tmp_path: Path) -> None:
-    verdict = judge(read(tmp_path / "f"), disable=NOISE)
-    assert verdict.problem is not None
-    assert str(verdict.problem).startswith(
-        f'{tmp_path}/f:4:13: id 1 is the id of subnet "192.0.2.1/24" already [subnet-id-dup'
-    )
-    assert len(verdict.warnings) == 1
-    assert "[subnet-host-bits]" in verdict.warnings[0]
-
-
-def test_tell_only_and_off(tmp_path: Path) -> None:
-    document = read(tmp_path / "f")
-    told = judge(document, rules="tell", disable=NOISE)
-    assert (told.problem, len(told.warnings)) == (None, 2)
-    assert judge(document, rules="off") == check.Verdict("rules", None, 0.0)
-
-
-def test_a_fault_in_a_rule_stops_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(*_: object) -> None:
-        raise KeyError("of a rule")
-
-    monkeypatch.setattr(check, "with_rules", broken)
-    with caplog.at_level(logging.ERROR):
-        assert judge(read(tmp_path / "f")).problem is None
-    assert "the rules could not judge" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("name", "script", "version"),
     [
@@ -156,16 +117,6 @@ def test_the_version_of_an_installed_kea(
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     assert check.version_of(str(path)) == version
-
-
-def test_what_kea_quotes_may_be_a_secret(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_text('{ "Dhcp4": { "lease-database": { "password": "hunter2" } } }')
-    document = keaconf.read(str(path), "Dhcp4")
-    said = check.Verdict("kea", ConfigError("bad hunter2", file="f"), 0.0, ("hunter2 is weak",))
-    cleaned = rulebook.without_secrets(said, document)
-    assert cleaned.problem is not None
-    assert (cleaned.problem.message, cleaned.warnings) == ("bad *****", ("***** is weak",))
 
 
 def test_the_ids_are_words_that_a_comment_can_name() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fakes import NEW_HASH, silent
-from pipelines import PARTNER_AWAY, SERVER, Host
+from pipelines import PARTNER_AWAY, SERVER, Host, started
 
 from kea_agent.daemons import DDNS, DHCP4
 from kea_agent.errors import BusError, DeniedError
@@ -23,15 +23,8 @@ from kea_agent.units import Unit
 
 @pytest.fixture(params=[DDNS], ids=lambda daemon: daemon.name)
 def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
-    with subprocess.Popen(
-        [sys.executable, "-I", "-c", SERVER, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        host = Host(tmp_path, server, request.param)
-        try:
-            yield host
-        finally:
-            host.kea.close()
-            server.kill()
+    with started(tmp_path, request.param) as host:
+        yield host
 
 
 with_dhcp4 = pytest.mark.parametrize("host", [DHCP4], indirect=True)
