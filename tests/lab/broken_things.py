@@ -100,7 +100,11 @@ UNLIMITED: Final = script(
     "rm -f /run/systemd/system/$UNIT.d/lab.conf; systemctl daemon-reload; "
     f"{LIMIT.format('unlimited')} 2>/dev/null || true"
 )
-FULL: Final = script("fallocate --length $(df --output=avail -B1 / | tail -n 1) /var/filler")
+# The host's own disk, which its journal writes to meanwhile: so the last of it is written until there is no more.
+FULL: Final = script(
+    "fallocate --length $(($(df --output=avail -B1 / | tail -n 1) - 4194304)) /var/filler; "
+    "! dd if=/dev/zero of=/var/filler-rest bs=64k 2>/dev/null"
+)
 
 DHCP4: Final = (
     *both("dhcp4"),
@@ -181,7 +185,7 @@ DHCP4: Final = (
         "disk full during the reload, space again later",
         as_it_is,
         breaks=FULL,
-        mends=script("rm -f /var/filler"),
+        mends=script("rm -f /var/filler /var/filler-rest"),
         passes=True,
     ),
     Broken(
