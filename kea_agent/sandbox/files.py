@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from kea_agent.sandbox import kernel
 from kea_agent.sandbox.identity import Identity
 from kea_agent.sandbox.plan import Plan, is_target
 from kea_agent.sandbox.request import NotRehearsedError
+from kea_agent.sandbox.rights import as_user
 
 HIDDEN = ("/run", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - places that get empty ones, no file is made there
 OWN = "/run/kea-agent-rehearsal"
@@ -43,6 +43,11 @@ class Entry:
     descriptor: int | None = None
     link: str | None = None
 
+    @property
+    def name(self) -> str:
+        """In its directory."""
+        return os.path.basename(self.path)
+
 
 @dataclass(frozen=True)
 class Shadow:
@@ -56,41 +61,32 @@ class Shadow:
 def install(plan: Plan, identity: Identity, text: bytes) -> None:
     """Put the shadows in place, and `text` where the configuration is, in this process's own mount namespace.
 
-    Raises OSError, NotRehearsedError.
+    Nothing is put where a symbolic link leads: what the daemon's user makes of a directory after it was looked at
+    ends in an error, and a mount covers what is at its own path or nothing. Raises OSError, NotRehearsedError.
     """
-    hidden = {path: os.stat(path) for path in HIDDEN if os.path.isdir(path) and not os.path.islink(path)}
+    hidden = {path: os.stat(path) for path in map(os.path.realpath, HIDDEN) if os.path.isdir(path)}
     with as_user(identity):
         place = _place(identity.config_file)
         shadows, named = _found(plan, place)
         parents = {parent: os.stat(parent) for parent in _parents(shadows, named) if os.path.isdir(parent)}
     for path, status in hidden.items():
-        _cover(path, status)
+        os.close(_covered(path, status))
     for shadow in shadows:
-        _make_parents(shadow.path, parents)
-        _cover(shadow.path, shadow.status)
+        if _is_below(shadow.path, *HIDDEN):
+            _make_parents(shadow.path, parents | {shadow.path: shadow.status})
+        root = _covered(shadow.path, shadow.status)
         if shadow.path == os.path.dirname(place.path):
             # Before what else is there: a link of that name, too, is replaced and not followed.
-            _write(place.path, place.status, text)
-        _fill(shadow.entries)
+            _write(root, place, text)
+        for entry in shadow.entries:
+            _put(root, entry)
+        os.close(root)
     for entry in named:
-        _make_parents(entry.path, parents)
-        _fill([entry])
+        _make_parents(os.path.dirname(entry.path), parents)
+        # A link that was copied in here leads nowhere.
+        with suppress(OSError):
+            _put_at_path(entry)
     os.mkdir(OWN, 0o700)
-
-
-@contextmanager
-def as_user(identity: Identity) -> Iterator[None]:
-    """With the rights of the daemon's user and no more."""
-    groups = os.getgroups()
-    os.setgroups(identity.groups)
-    os.setegid(identity.gid)
-    os.seteuid(identity.uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
 
 
 def _found(plan: Plan, place: Entry) -> tuple[list[Shadow], list[Entry]]:
@@ -103,7 +99,14 @@ def _found(plan: Plan, place: Entry) -> tuple[list[Shadow], list[Entry]]:
     shadows = [shadow for path in _resolved([*directories, home]) if (shadow := _scan(path, targets))]
     if home not in (shadow.path for shadow in shadows):
         raise NotRehearsedError(f"a rehearsal cannot put a configuration into {home}")
-    return shadows, [entry for path in hidden if not os.path.isdir(path) and (entry := _read(path, targets))]
+    names = [os.path.join(*_split(path)) for path in hidden if not os.path.isdir(path)]
+    return shadows, [entry for path in names if (entry := _read(path, targets))]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The directory that a path's last name is really in, and that name."""
+    directory, name = os.path.split(path)
+    return os.path.realpath(directory), name
 
 
 def _resolved(paths: list[str]) -> list[str]:
@@ -147,7 +150,7 @@ def _opened(path: str, status: os.stat_result) -> Entry:
     except OSError:
         return Entry(path, status, b"")
     status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode) and _is_below(path, *HIDDEN):
+    if stat.S_ISDIR(status.st_mode) and _is_below(os.readlink(f"/proc/self/fd/{descriptor}"), *HIDDEN):
         # The sockets of other services are in there.
         os.close(descriptor)
         return Entry(path, status)
@@ -164,55 +167,72 @@ def _parents(shadows: list[Shadow], named: list[Entry]) -> list[str]:
 
 
 def _make_parents(path: str, known: dict[str, os.stat_result]) -> None:
-    for parent in [*reversed([str(each) for each in Path(path).parents]), path]:
-        if parent in known and not os.path.lexists(parent):
-            os.mkdir(parent)
-            _dress(parent, known[parent])
+    """The directories on the way to a path that are in an emptied place, made as they were, and the last one with them."""
+    for each in [*reversed([str(parent) for parent in Path(path).parents]), path]:
+        if each in known and not os.path.lexists(each):
+            parent = kernel.open_directory(os.path.dirname(each))
+            _make_directory(parent, os.path.basename(each), known[each])
+            os.close(parent)
 
 
-def _cover(path: str, status: os.stat_result) -> None:
-    if not os.path.isdir(path):
-        os.mkdir(path)
+def _covered(path: str, status: os.stat_result) -> int:
+    """The root of a new tmpfs over a directory, as a descriptor: what is written by it is written in there."""
+    target = kernel.open_directory(path)
     mount = kernel.tmpfs(_SIZE)
-    kernel.attach(mount, path)
-    os.close(mount)
-    _dress(path, status)
+    kernel.attach(mount, target)
+    os.close(target)
+    _dress(mount, ".", status)
+    return mount
 
 
-def _fill(entries: tuple[Entry, ...] | list[Entry]) -> None:
-    for entry in entries:
-        if os.path.lexists(entry.path):
-            continue
+def _put_at_path(entry: Entry) -> None:
+    parent = kernel.open_directory(os.path.dirname(entry.path))
+    try:
+        _put(parent, entry)
+    finally:
+        os.close(parent)
+
+
+def _put(directory: int, entry: Entry) -> None:
+    """An entry as it was found, unless there is one of its name."""
+    with suppress(FileExistsError):
         if entry.link is not None:
-            os.symlink(entry.link, entry.path)
+            os.symlink(entry.link, entry.name, dir_fd=directory)
         elif stat.S_ISDIR(entry.status.st_mode):
-            os.mkdir(entry.path)
-            _dress(entry.path, entry.status)
+            _make_directory(directory, entry.name, entry.status)
         else:
-            _write(entry.path, entry.status, entry.content or b"")
+            _write(directory, entry, entry.content or b"")
         if entry.descriptor is not None:
-            _attach(entry.descriptor, entry.path)
+            _attach(entry.descriptor, directory, entry.name)
 
 
-def _attach(descriptor: int, path: str) -> None:
+def _attach(descriptor: int, directory: int, name: str) -> None:
+    """The host's own file or directory over the empty one of that name."""
+    target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     tree = kernel.clone_tree(descriptor)
-    kernel.attach(tree, path)
-    os.close(tree)
-    os.close(descriptor)
+    kernel.attach(tree, target)
+    for each in (target, tree, descriptor):
+        os.close(each)
 
 
-def _write(path: str, status: os.stat_result, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+def _write(directory: int, entry: Entry, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(entry.name, flags, 0o600, dir_fd=directory), "wb") as file:
         file.write(content)
-    _dress(path, status)
+    _dress(directory, entry.name, entry.status)
 
 
-def _dress(path: str, status: os.stat_result) -> None:
-    os.chown(path, status.st_uid, status.st_gid)
-    os.chmod(path, stat.S_IMODE(status.st_mode))
+def _make_directory(parent: int, name: str, status: os.stat_result) -> None:
+    os.mkdir(name, 0o700, dir_fd=parent)
+    _dress(parent, name, status)
+
+
+def _dress(directory: int, name: str, status: os.stat_result) -> None:
+    """Owner and mode; of a name that was just made in a tmpfs of ours, where nobody else is."""
+    os.chown(name, status.st_uid, status.st_gid, dir_fd=directory, follow_symlinks=False)
+    os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=directory)
 
 
 def _place(config_file: str) -> Entry:
     """Where the configuration is: its own name in its own directory, where AppArmor lets Kea read it."""
-    directory, name = os.path.split(config_file)
-    return Entry(os.path.join(os.path.realpath(directory), name), os.stat(config_file))
+    return Entry(os.path.join(*_split(config_file)), os.stat(config_file))

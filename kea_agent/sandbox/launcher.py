@@ -20,11 +20,12 @@ from pathlib import Path
 
 from kea_agent import settings
 from kea_agent.bus import Bus
+from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError, SettingsError
 from kea_agent.sandbox import files, kernel, network
 from kea_agent.sandbox.identity import Identity, identity
 from kea_agent.sandbox.plan import plan
-from kea_agent.sandbox.request import Answer, NotRehearsedError, Request, Standing, receive, send
+from kea_agent.sandbox.request import Answer, NotRehearsedError, Request, Standing, receive_head, receive_text, send
 from kea_agent.sandbox.trial import Trial
 from kea_agent.settings import Settings
 
@@ -34,7 +35,6 @@ _RECEIVE_SECONDS = 20.0
 _SPARE_SECONDS = 20.0
 # Without a need to escape anything a configuration gets smaller; with one, not much larger.
 _ROOM = 2
-_IDENTITY_MAP = "0 0 4294967295"
 
 
 def main() -> int:
@@ -53,16 +53,16 @@ def main() -> int:
 def rehearse(connection: socket.socket) -> None:
     """Take the request and have it answered; raises what `main` answers."""
     found = settings.load(SETTINGS)
-    request = receive(connection, _RECEIVE_SECONDS, _ROOM * found.check.max_config_bytes)
-    who = _identity(request, found)
+    head, rest = receive_head(connection, _RECEIVE_SECONDS, _ROOM * found.check.max_config_bytes)
+    who = _identity(head.daemon, found)
     _check_peer(connection, who)
+    request = receive_text(connection, _RECEIVE_SECONDS, head, rest)
     host = network.of_host(request.text.decode(errors="replace"))
     kernel.unshare(kernel.CLONE_NEWPID)
-    ready, go = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        _inner(connection, request, who, host, ready[1], go[0])
-    _supervise(connection, child, request.seconds, ready, go)
+        _inner(connection, request, who, host)
+    _supervise(connection, child, request.seconds)
 
 
 def not_rehearsed(error: BaseException) -> Answer:
@@ -73,11 +73,11 @@ def not_rehearsed(error: BaseException) -> Answer:
     return Answer(Standing.NOT_REHEARSED, str(error))
 
 
-def _identity(request: Request, found: Settings) -> Identity:
-    own = found.daemon[request.daemon.name]
+def _identity(daemon: Daemon, found: Settings) -> Identity:
+    own = found.daemon[daemon.name]
     bus = Bus()
     try:
-        return identity(bus, request.daemon, own.unit, own.config_file)
+        return identity(bus, daemon, own.unit, own.config_file)
     finally:
         bus.close()
 
@@ -90,12 +90,9 @@ def _check_peer(connection: socket.socket, who: Identity) -> None:
         raise NotRehearsedError(f"{who.unit} runs as {who.user}, and uid {uid} asks")
 
 
-def _supervise(
-    connection: socket.socket, child: int, seconds: float, ready: tuple[int, int], go: tuple[int, int]
-) -> None:
+def _supervise(connection: socket.socket, child: int, seconds: float) -> None:
     """See the other process to its end; raises NotRehearsedError where it ends without having answered."""
     try:
-        _let_go(child, ready, go)
         ended = _wait(connection, child, time.monotonic() + seconds + _SPARE_SECONDS)
     finally:
         os.kill(child, signal.SIGKILL)
@@ -104,16 +101,6 @@ def _supervise(
         raise NotRehearsedError(f"it took longer than {seconds + _SPARE_SECONDS:g} s and was ended")
     if status != 0:
         raise NotRehearsedError("the process that makes the sandbox was ended, for memory perhaps")
-
-
-def _let_go(child: int, ready: tuple[int, int], go: tuple[int, int]) -> None:
-    """Give the child's user namespace its users: the same numbers inside and outside, so that files are whose they are."""
-    os.close(ready[1])
-    os.close(go[0])
-    if os.read(ready[0], 1):
-        for name in ("uid_map", "gid_map"):
-            Path(f"/proc/{child}/{name}").write_text(_IDENTITY_MAP)
-        os.write(go[1], b"x")
 
 
 def _wait(connection: socket.socket, child: int, deadline: float) -> bool:
@@ -126,13 +113,10 @@ def _wait(connection: socket.socket, child: int, deadline: float) -> bool:
     return ended in events or connection.fileno() in events
 
 
-def _inner(
-    connection: socket.socket, request: Request, who: Identity, host: network.Network, ready: int, go: int
-) -> None:
+def _inner(connection: socket.socket, request: Request, who: Identity, host: network.Network) -> None:
     """The first process of the new PID namespace: does not return, and ends everything in there with itself."""
     try:
-        _make_world(request, who, ready, go)
-        network.build(host)
+        _make_world(request, who, host)
         answer, config = Trial(request, who, host.dark).run()
     except (NotRehearsedError, OSError) as error:
         answer, config = not_rehearsed(error), b""
@@ -144,15 +128,15 @@ def _inner(
     os._exit(0)
 
 
-def _make_world(request: Request, who: Identity, ready: int, go: int) -> None:
+def _make_world(request: Request, who: Identity, host: network.Network) -> None:
+    """The network first: it takes a program to make it, and none is run as root once the daemon's files are in view."""
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
     kernel.make_mounts_private()
-    files.install(plan(request.root, who.environment, who.directories), who, request.text)
     kernel.mount_proc()
-    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
-    os.write(ready, b"x")
-    if not os.read(go, 1):
-        raise NotRehearsedError("the sandbox was given no users")
+    namespaces = network.isolated(host)
+    kernel.make_proc_read_only()
+    files.install(plan(request.root, who.environment, who.directories), who, request.text)
+    namespaces.enter()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ name, flags, link and addresses. Read here and not sent by the client: names and
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kea_agent.sandbox import kernel
 from kea_agent.sandbox.request import NotRehearsedError
 
 # A pair costs a millisecond. Beyond this many only those are made that the configuration speaks of, or could.
@@ -33,6 +35,8 @@ _SETTINGS = (
 )
 # No link-local addresses but the host's.
 _NO_ADDRESSES = {"ipv6/conf/default/addr_gen_mode": "1"}
+# user_namespaces(7): 1 to the last, each as itself.
+_EVERYBODY_BUT_ROOT = "1 1 4294967294"
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,70 @@ def needed(interfaces: tuple[Interface, ...], text: str) -> tuple[Interface, ...
     if len(chosen) > _MANY:
         raise NotRehearsedError(f"it speaks of {len(chosen)} interfaces (at most {_MANY})")
     return chosen
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """A user namespace, and the network that it owns, as descriptors."""
+
+    user: int
+    network: int
+
+    def enter(self) -> None:
+        """With every capability in them, and none outside."""
+        kernel.enter(self.user, kernel.CLONE_NEWUSER)
+        kernel.enter(self.network, kernel.CLONE_NEWNET)
+
+
+def isolated(network: Network) -> Namespaces:
+    """Interfaces like the host's in new namespaces, made by a process that ends with that; raises NotRehearsedError, OSError.
+
+    It runs ip(8), and so it has its turn before anything of the daemon's user comes into view. The users have the same
+    numbers inside and outside, so that files are whose they are; root is none of them.
+    """
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go[1])
+        _build_and_end(network, ready[1], go[0])
+    os.close(ready[1])
+    os.close(go[0])
+    try:
+        return _given_users(child, ready[0], go[1])
+    finally:
+        os.close(ready[0])
+        os.close(go[1])
+        os.waitpid(child, 0)
+
+
+def _given_users(child: int, ready: int, go: int) -> Namespaces:
+    if not os.read(ready, 1):
+        raise NotRehearsedError("the sandbox got no namespaces of its own")
+    made = Namespaces(*(os.open(f"/proc/{child}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net")))
+    for name in ("uid_map", "gid_map"):
+        Path(f"/proc/{child}/{name}").write_text(_EVERYBODY_BUT_ROOT)
+    os.write(go, b"x")
+    with open(ready, "rb", closefd=False) as file:
+        if said := file.read().decode(errors="replace"):
+            raise NotRehearsedError(said)
+    return made
+
+
+def _build_and_end(network: Network, ready: int, go: int) -> None:
+    """In the child: says nothing when the network is there, else why it is not."""
+    said = "the sandbox's network could not be made"
+    try:
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
+        os.write(ready, b"x")
+        if os.read(go, 1):
+            kernel.set_capabilities(1 << kernel.CAP_NET_ADMIN)  # root is nobody here: without it ip(8) would have none
+            build(network)
+        said = ""
+    except (NotRehearsedError, OSError) as error:
+        said = str(error)
+    finally:
+        os.write(ready, said.encode())
+        os._exit(0)
 
 
 def build(network: Network) -> None:

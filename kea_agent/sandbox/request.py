@@ -69,17 +69,30 @@ class Answer:
     config_bytes: int = 0
 
 
-def receive(connection: socket.socket, timeout: float, most: int) -> Request:
-    """Read one request of at most `most` bytes; raises NotRehearsedError for anything else."""
+@dataclass(frozen=True)
+class Head:
+    """The first line of a request: for whom, how many bytes come after it, and how long the daemon may take (seconds)."""
+
+    daemon: Daemon
+    size: int
+    seconds: float
+
+
+def receive_head(connection: socket.socket, timeout: float, most: int) -> tuple[Head, bytes]:
+    """The first line, and what came with it; NotRehearsedError where it is not one or announces more than `most` bytes."""
+    line, rest = _line(connection, time.monotonic() + timeout)
+    return _checked_head(line, most), rest
+
+
+def receive_text(connection: socket.socket, timeout: float, head: Head, rest: bytes) -> Request:
+    """What the first line announced; raises NotRehearsedError for anything else."""
     deadline = time.monotonic() + timeout
-    head, rest = _line(connection, deadline)
-    daemon, size, seconds = _checked_head(head, most)
     text = bytearray(rest)
-    while len(text) < size:
-        text += _some(connection, deadline, min(_CHUNK, size - len(text)))
-    if len(text) != size:
-        raise NotRehearsedError(f"the request is longer than the {size} bytes that it announced")
-    return Request(daemon, bytes(text), _tree(bytes(text), daemon), seconds)
+    while len(text) < head.size:
+        text += _some(connection, deadline, min(_CHUNK, head.size - len(text)))
+    if len(text) != head.size:
+        raise NotRehearsedError(f"the request is longer than the {head.size} bytes that it announced")
+    return Request(head.daemon, bytes(text), _tree(bytes(text), head.daemon), head.seconds)
 
 
 def send(connection: socket.socket, answer: Answer, config: bytes = b"") -> None:
@@ -113,7 +126,7 @@ def _some(connection: socket.socket, deadline: float, most: int) -> bytes:
     return chunk
 
 
-def _checked_head(head: bytes, most: int) -> tuple[Daemon, int, float]:
+def _checked_head(head: bytes, most: int) -> Head:
     try:
         words = json.loads(head)
     except (ValueError, RecursionError):
@@ -127,7 +140,7 @@ def _checked_head(head: bytes, most: int) -> tuple[Daemon, int, float]:
         raise NotRehearsedError(f"the request's configuration has to have 1 to {most} bytes")
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= LONGEST_SECONDS:
         raise NotRehearsedError(f"the request's seconds have to be above 0 and at most {LONGEST_SECONDS:g}")
-    return BY_NAME[name], size, float(seconds)
+    return Head(BY_NAME[name], size, float(seconds))
 
 
 def _tree(text: bytes, daemon: Daemon) -> dict[str, Any]:

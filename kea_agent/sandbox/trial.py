@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from kea_agent import journal, proc
@@ -25,15 +26,15 @@ from kea_agent.daemons import CTRL_AGENT
 from kea_agent.endpoints import Endpoints, control_channel, wanted
 from kea_agent.errors import ControlError
 from kea_agent.sandbox.files import OWN
-from kea_agent.sandbox.identity import LIMITS, Identity
+from kea_agent.sandbox.identity import Identity
 from kea_agent.sandbox.request import Answer, NotRehearsedError, Request, Standing
+from kea_agent.sandbox.rights import FAILED, become_daemon, become_user
 from kea_agent.verify import Snapshot, Target, gaps, snapshot
 
 _MOST_OUTPUT = 1 << 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 # A socket that is not open this long after the daemon answers will not be: the DDNS daemon takes a moment.
 _GRACE = 2.0
-_HELPERS = ("setpriv:", "prlimit:", "env:", "/usr/bin/")
 _PLACE = re.compile(r" ?\(?/[^\s():]+:\d+[.:]\d+(?:-[\d.]+)?\)?:?")
 # Where in Kea's own libraries a system call failed is nothing for an operator.
 _BOOST = re.compile(r" \[system:\d+(?: at [^\]]*)?\]")
@@ -67,7 +68,7 @@ class Trial:
         """
         started = time.monotonic()
         self.process = self._start()
-        _become(self.identity)
+        become_user(self.identity)
         seen = self._watch(started + self.request.seconds)
         if isinstance(seen, Answer):
             return seen, b""
@@ -84,10 +85,15 @@ class Trial:
     def _start(self) -> subprocess.Popen[bytes]:
         # In this process's session: a new one would have a share of CPU time of its own, see libexec/rehearse.
         self.output = os.open(f"{OWN}/output", os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
-        return subprocess.Popen(
-            command(self.identity), env={}, cwd="/", umask=self.identity.umask,
-            stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
-        )  # fmt: skip
+        who = self.identity
+        try:
+            return subprocess.Popen(
+                who.argv, env=who.environment, cwd="/", umask=who.umask,
+                preexec_fn=partial(become_daemon, who),  # noqa: PLW1509 - there is one thread
+                stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+            )  # fmt: skip
+        except OSError as error:
+            raise NotRehearsedError(f"cannot run {who.argv[0]}: {(error.strerror or str(error)).lower()}") from error
 
     @property
     def _endpoints(self) -> Endpoints:
@@ -142,8 +148,10 @@ class Trial:
 
     def _ended(self, code: int) -> Answer:
         output = self._output()
-        if output.startswith(_HELPERS) or -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGSYS):
-            raise NotRehearsedError(output.splitlines()[0] if output.startswith(_HELPERS) else _killed(-code))
+        if output.startswith(FAILED):
+            raise NotRehearsedError(output.splitlines()[0].removeprefix(FAILED))
+        if -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGSYS):
+            raise NotRehearsedError(_killed(-code))
         how = f"it would not start: it was ended by signal {-code}" if code < 0 else "it would not start"
         return Answer(Standing.REFUSED, self._reason(how))
 
@@ -174,34 +182,6 @@ class Trial:
         return f"{self.request.daemon.binary} starts and serves with it{note}"
 
 
-def command(identity: Identity) -> list[str]:
-    """The daemon as the unit starts it, by setpriv(1): its user and capabilities, and no way to get more.
-
-    Its limits and environment (which may name libraries) come after that, when it is nobody any more.
-    """
-    capabilities = ",".join(["-all", *(f"+cap_{n}" for n in range(64) if identity.capabilities >> n & 1)])
-    groups = ",".join(str(group) for group in identity.groups)
-    variables = [f"{name}={value}" for name, value in identity.environment.items()]
-    return [
-        "/usr/bin/setpriv", f"--reuid={identity.uid}", f"--regid={identity.gid}",
-        f"--groups={groups}" if groups else "--clear-groups",
-        f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}", f"--bounding-set={capabilities}",
-        "--no-new-privs", "/usr/bin/prlimit", *_limits(identity.limits), "/usr/bin/env", "-i", *variables, *identity.argv,
-    ]  # fmt: skip
-
-
-def _limits(limits: Mapping[int, tuple[int, int]]) -> Iterator[str]:
-    """Options of prlimit(1); nothing may be raised above what this process has."""
-    for number, limit in limits.items():
-        _, hardest = resource.getrlimit(number)
-        soft, hard = (_limit(_least(each, hardest)) for each in limit)
-        yield f"--{LIMITS[number]}={soft}:{hard}"
-
-
-def _limit(value: int) -> str:
-    return "unlimited" if value == resource.RLIM_INFINITY else str(value)
-
-
 def told(output: str) -> str:
     """Kea's own sentence in what it wrote, without places: they would be in a file that nobody has."""
     said = journal.most_telling(output) or next(iter(_ON_STDERR.findall(output)), "")
@@ -214,19 +194,6 @@ def told(output: str) -> str:
 
 def _killed(number: int) -> str:
     return f"the daemon was ended by {signal.Signals(number).name}, for memory perhaps, before there was a verdict"
-
-
-def _least(value: int, hardest: int) -> int:
-    if hardest == resource.RLIM_INFINITY:
-        return value
-    return hardest if value == resource.RLIM_INFINITY else min(value, hardest)
-
-
-def _become(identity: Identity) -> None:
-    """From here on with the daemon's user's rights: passwords, keys and logs are read as he may read them."""
-    os.setgroups(identity.groups)
-    os.setresgid(identity.gid, identity.gid, identity.gid)
-    os.setresuid(identity.uid, identity.uid, identity.uid)
 
 
 def _http(root: Mapping[str, Any]) -> Channel | None:

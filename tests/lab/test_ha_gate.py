@@ -45,6 +45,8 @@ def applied_by_itself(host: AgentHost, lifetime: int, applied: int) -> None:
     for _ in wait_for(every=0.2):
         if host.outcomes()["applied"] > applied:
             break
+    else:
+        raise AssertionError(f"not applied: {host.status()['last']}; the pair: {relationship(host)}")
     assert host.lifetime() == lifetime, host.status()
     assert host.outcomes()["applied"] == applied + 1
     status = host.status()

@@ -5,19 +5,25 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
+import subprocess
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kea_agent.daemons import DHCP4
-from kea_agent.sandbox import network, request, trial
+from kea_agent.sandbox import kernel, network, request, trial
 from kea_agent.sandbox.identity import Identity, identity
 from kea_agent.sandbox.network import Interface, commands, needed, parsed
 from kea_agent.sandbox.plan import is_target, plan
-from kea_agent.sandbox.request import Answer, NotRehearsedError, Standing, receive, send
+from kea_agent.sandbox.request import Answer, NotRehearsedError, Standing, receive_head, receive_text, send
+from kea_agent.sandbox.rights import FAILED, become_daemon, become_user
 
 MOST = 1000
 HEAD = {"daemon": "dhcp4", "bytes": 13, "seconds": 5}
@@ -35,7 +41,8 @@ def received(raw: bytes, timeout: float = 5.0) -> request.Request:
         writer = threading.Thread(target=write)
         writer.start()
         try:
-            return receive(ours, timeout, MOST)
+            head, rest = receive_head(ours, timeout, MOST)
+            return receive_text(ours, timeout, head, rest)
         finally:
             ours.close()
             writer.join()
@@ -85,7 +92,7 @@ def test_everything_else_is_refused_in_words(head: bytes, body: bytes, says: str
 def test_a_client_that_says_nothing_is_given_up() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(NotRehearsedError, match="in time"):
-        receive(ours, 0.05, MOST)
+        receive_head(ours, 0.05, MOST)
 
 
 def test_an_answer_is_a_line_and_the_configuration_after_it() -> None:
@@ -177,24 +184,54 @@ def test_units_that_say_nothing_about_a_rehearsal(found: dict[str, Any], says: s
         of_unit(**found)
 
 
-def test_the_daemon_gets_no_way_to_more_rights() -> None:
-    words = trial.command(of_unit(SupplementaryGroups=[]))
-    assert "--no-new-privs" in words
-    assert {word for word in words if "caps" in word or "bounding" in word} == {
-        f"--{kind}=-all,+cap_10,+cap_13" for kind in ("inh-caps", "ambient-caps", "bounding-set")
-    }
-    assert words[-3:] == ["/usr/sbin/kea-dhcp4", "-c", "/etc/kea/four.conf"]
+SHOW = "cat /proc/self/status; ulimit -n; env; cat /proc/self/cmdline | tr '\\0' ' '"
 
 
-def test_its_limits_and_environment_come_after_its_rights_are_gone() -> None:
-    words = trial.command(of_unit(Environment=["LD_PRELOAD=/var/lib/kea/mine.so"]))
-    order = [
-        words.index(word)
-        for word in ("--no-new-privs", "/usr/bin/prlimit", "/usr/bin/env", "LD_PRELOAD=/var/lib/kea/mine.so")
-    ]
-    assert order == sorted(order)
-    assert words[words.index("/usr/bin/prlimit") + 1].startswith("--nofile=1024:")
-    assert words[words.index("/usr/bin/env") + 1] == "-i"
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_daemon_has_its_user_and_capabilities_and_no_way_to_more() -> None:
+    nobody = replace(of_unit(), uid=65534, gid=65534, groups=(7, 65534), limits={resource.RLIMIT_NOFILE: (64, 128)})
+    command = ["/bin/sh", "-c", SHOW, "sh"]
+    environment = {"SECRET": "top-secret-word"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, preexec_fn=partial(become_daemon, nobody))  # fmt: skip
+    status = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    wanted = f"{1 << 10 | 1 << 13:016x}"
+    assert {status[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {wanted}
+    assert status["NoNewPrivs"] == "1"
+    assert (status["Uid"], status["Gid"]) == ("\t".join(["65534"] * 4),) * 2
+    assert status["Groups"].split() == ["7", "65534"]
+    assert "\n64\n" in done.stdout
+    assert "SECRET=top-secret-word" in done.stdout.splitlines()
+    assert "top-secret-word" not in done.stdout.splitlines()[-1], "its arguments are for everybody to read"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_asks_the_daemon_has_no_capability_left() -> None:
+    nobody = replace(of_unit(), uid=65534, gid=65534, groups=())
+    command = ["/bin/cat", "/proc/self/status"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=partial(become_user, nobody))
+    assert {line.split()[1] for line in done.stdout.splitlines() if line.startswith("CapEff")} == {f"{0:016x}"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_daemon_that_cannot_be_given_its_rights_is_not_started() -> None:
+    nobody = replace(of_unit(), uid=65534, limits={99: (1, 1)})
+    command = ["/bin/echo", "started"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=partial(become_daemon, nobody)
+    )
+    assert (done.returncode, done.stdout) == (126, "")
+    assert done.stderr.startswith(FAILED)
+
+
+def test_a_directory_is_opened_at_its_own_path_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "real/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    descriptor = kernel.open_directory(str(tmp_path / "real/inner"))
+    assert os.readlink(f"/proc/self/fd/{descriptor}") == str(tmp_path / "real/inner")
+    os.close(descriptor)
+    for path in ("link", "link/inner", "missing"):
+        with pytest.raises(OSError, match="openat2"):
+            kernel.open_directory(str(tmp_path / path))
 
 
 ADDRESSES = json.dumps(
