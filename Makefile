@@ -63,6 +63,7 @@ bench-check: $(VENV)/.done images
 	$(VENV)/bin/python tests/bench/oracle.py
 	$(VENV)/bin/python tests/bench/rules.py
 	$(VENV)/bin/python tests/bench/fuzz.py
+	$(VENV)/bin/python tests/bench/hostile.py --count 10000
 
 ## make deb        dist/kea-agent_*_all.deb, by the distribution's own tools
 deb: dist/.deb

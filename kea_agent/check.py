@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ _LEADING_PLACE = re.compile(
     r"(?P<file>/[^:]*):(?P<line>\d+)[.:](?P<column>\d+)(?:-[\d.]+)?: (?P<message>.*)", re.DOTALL
 )
 _TRAILING_PLACE = re.compile(r" ?\((?P<file>/[^()]*?):(?P<line>\d+):(?P<column>\d+)\)")
-_WARNING = re.compile(r"\bWARN .*?\] (?:[A-Z0-9_]+ )?(.*)")
+_MESSAGE_ID = re.compile(r"[A-Z0-9_]++ ")
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,21 @@ def with_kea(argv: Sequence[str], environment: Mapping[str, str], config_file: s
     except OSError as error:
         why = f"cannot run {argv[0]} -t: {(error.strerror or str(error)).lower()}"
         return Verdict("kea", None, 0.0, could_not=why)
-    verdict = Verdict("kea", None, time.monotonic() - started, tuple(_WARNING.findall(output)))
+    verdict = Verdict("kea", None, time.monotonic() - started, tuple(_warnings_in(output)))
     if code is None:
         return replace(verdict, could_not=f"{argv[0]} -t did not finish within {limits.timeout:g} s and was ended")
     if code == -signal.SIGKILL:
         return replace(verdict, could_not=f"{argv[0]} -t was killed, for memory perhaps, before it had a verdict")
     return verdict if code == 0 else replace(verdict, problem=problem_in(output, config_file, code))
+
+
+def _warnings_in(output: str) -> Iterator[str]:
+    """`… WARN [logger/pid.tid] MESSAGE_ID words`."""
+    for line in output.splitlines():
+        _, is_warning, rest = line.partition(" WARN ")
+        _, has_logger, words = rest.partition("] ")
+        if is_warning and has_logger:
+            yield words[match.end() :] if (match := _MESSAGE_ID.match(words)) else words
 
 
 def problem_in(output: str, config_file: str, code: int) -> ConfigError:

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kea_agent import redact
+from kea_agent.check import Limits, run
 
-_TIMEOUT = 5.0
-# What stands before a message is the operator's choice (a logger's `pattern`); often it is the severity.
-_MESSAGE = re.compile(r"^(?P<before>.*?)\b(?P<said>(?P<id>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+) .*)", re.MULTILINE)
+# What is kept of what journalctl prints: the end, which is the newest.
+_LIMITS = Limits(timeout=5.0, output_bytes=1 << 20)
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
+# The id of a message, DHCP4_CONFIG_LOAD_FAIL, and the blank after it; what stands before a message is the operator's
+# choice (a logger's `pattern`), and often it is the severity.
+_ID = re.compile(r"(?<!\w)[A-Z][A-Z0-9_]*+(?= )")
 _SEVERITY = re.compile(r"\b(?:WARN|ERROR|FATAL)\b")
 # These name the failure; others only say that there was one.
 _TELLING = (
@@ -48,21 +53,40 @@ def last_error(unit: str, since: float) -> str | None:
     return lines[-1] if lines else None
 
 
+@dataclass(frozen=True)
+class Message:
+    """One line of a log: its id, what it says from the id on, and what stands before it."""
+
+    id: str
+    said: str
+    before: str
+
+    @property
+    def is_complaint(self) -> bool:
+        """Whether it is of severity WARN or worse, where the line tells."""
+        return bool(_SEVERITY.search(self.before))
+
+
+def messages(output: str) -> Iterator[Message]:
+    """Kea's own messages, one a line; all else that is in the output is left out."""
+    for line in output.splitlines():
+        for match in _ID.finditer(line):
+            if "_" in match[0] and all(match[0].split("_")):
+                yield Message(match[0], line[match.start() :], line[: match.start()])
+                break
+
+
 def most_telling(output: str) -> str | None:
     """Pick the complaint that names a reason out of Kea's log lines, else the last complaint."""
-    messages = list(_MESSAGE.finditer(output))
-    telling = [each["said"] for name in _TELLING for each in messages if name in each["id"]]
-    complaints = [each["said"] for each in messages if _SEVERITY.search(each["before"])]
+    found = list(messages(output))
+    telling = [each.said for name in _TELLING for each in found if name in each.id]
+    complaints = [each.said for each in found if each.is_complaint]
     return next((said.strip() for said in telling or complaints[-1:]), None)
 
 
 def _written(since: float, *selection: str) -> str:
-    command = ["journalctl", "--since", f"@{since:.3f}", "--output", "cat", "--no-pager", "--quiet"]
-    environment = {"PATH": "/usr/bin:/bin"}
+    command = ["journalctl", "--since", f"@{since:.3f}", "--output", "cat", "--no-pager", "--quiet", *selection]
     try:
-        done = subprocess.run(
-            [*command, *selection], capture_output=True, timeout=_TIMEOUT, check=False, env=environment
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return run(command, _ENVIRONMENT, _LIMITS)[1]
+    except OSError:
         return ""
-    return done.stdout.decode(errors="replace")

@@ -22,6 +22,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from kea_agent.errors import ConfigError
@@ -34,6 +35,7 @@ MAX_NESTED_INCLUDES = 11  # Kea gives up at the twelfth: "Too many nested includ
 MAX_INCLUDES = 65536  # Kea has no limit; a directive that costs 20 bytes may not cost unbounded work
 MAX_WARNINGS = 50
 PATH_MAX = 4096  # the kernel's
+_BLOCK = 1 << 16  # characters
 
 _NULL_DEVICE = os.makedev(1, 3)  # a link to /dev/null is how people mask a file, and Kea reads it as empty
 
@@ -241,6 +243,7 @@ class Source:
         self._length = 0
         self._starts: list[int] = []
         self._origins: list[tuple[str, int]] = []
+        self._blocks: dict[str, list[int]] = {}
 
     def expand(self, path: str) -> str:
         """The whole text, or what of it comes before `stop`."""
@@ -269,9 +272,18 @@ class Source:
 
     def _error(self, name: str, offset: int, message: str) -> ConfigError:
         text = self.texts[name]
-        line = text.count("\n", 0, offset) + 1
+        line = self._lines_before(name, offset) + 1
         column = offset - text.rfind("\n", 0, offset)
         return ConfigError(message, file=printable(name), line=line, column=column)
+
+    def _lines_before(self, name: str, offset: int) -> int:
+        """Counted once for each block: there may be thousands of findings in a file of many megabytes."""
+        text = self.texts[name]
+        if name not in self._blocks:
+            counts = (text.count("\n", start, start + _BLOCK) for start in range(0, len(text), _BLOCK))
+            self._blocks[name] = [0, *accumulate(counts)]
+        block = offset // _BLOCK
+        return self._blocks[name][block] + text.count("\n", block * _BLOCK, offset)
 
     def _text(self, name: str) -> str:
         """A file's text, one character a byte; read once, however often it is included."""

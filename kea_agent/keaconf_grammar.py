@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kea_agent.errors import ConfigError
-from kea_agent.redact import is_secret
+from kea_agent.secrets_in_text import may_be_secret
 
 MAX_DEPTH = 200  # Kea's -t has no limit, but 3.0 cannot print more than 100; and whoever walks the tree may recurse
 
@@ -35,10 +35,11 @@ _TOKEN = re.compile(
     r"""|((?=[-+.0-9eE])[-+]?[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?))"""
 )
 _SPACE = re.compile(r"[ \t\r\n]*+")
-_BLANKS = re.compile(r"[ \t\r\n]")
 _INTEGER = re.compile(r"-?[0-9]+")
 _WORDS = {"true": True, "false": False, "null": None}
 _WORD = re.compile(r"\w+", re.ASCII)
+_AFTER = 'text after the last "}" of the configuration'
+_LONGEST_NUMBER = 24  # digits and signs of one that is quoted in a message
 
 # What is wrong in an expanded text, by offset: made into a file, line and column by whoever expanded it.
 MakeError = Callable[[int, str], ConfigError]
@@ -245,23 +246,27 @@ class _Parser:
         at = space.end() if space else self.position
         if at < len(self.text):
             after = self.state is _END
-            hidden = is_secret(self.key) and not after
-            words = "invalid character" if hidden else _bad_character(self.text, at)
-            raise self.error(at, _after(self.text[at:]) if after else words)
+            raise self.error(at, _AFTER if after else _bad_character(self.text, at))
         if self.stop:
             raise self.stop
         return "$", "", max(at - 1, 0)
 
     def _unexpected(self, kind: str, token: str, at: int) -> ConfigError:
         if self.state is _END:
-            return self.error(at, _after(token))
+            return self.error(at, _AFTER)
         if kind == "$":
             return self.error(at, f"expected {self.state.wanted} before the end of the file")
         return self.error(at, f"expected {self.state.wanted} before {self._named(token)}")
 
     def _named(self, token: str) -> str:
-        """A token for a message, unless it is or was to be the value of a key that speaks of a secret."""
-        return "a string" if token.startswith('"') and is_secret(self.key) else _quoted(token)
+        """A token for a message: a string if it is a key, a number if it is not a secret's."""
+        is_key = self.text[self.position : self.position + 16].lstrip(" \t\r\n").startswith(":")
+        if token.startswith('"'):
+            return shown(token) if is_key and not may_be_secret(self.key) else "a string"
+        return f'"{token}"' if token in _WORDS or self._may_be_shown(token) else "a number"
+
+    def _may_be_shown(self, number: str) -> bool:
+        return len(number) <= _LONGEST_NUMBER and not may_be_secret(self.key)
 
     def _open(self, bracket: str, at: int) -> None:
         if len(self.stack) == MAX_DEPTH:
@@ -328,17 +333,8 @@ class _Parser:
         try:
             self._put(_int64(token) if _INTEGER.fullmatch(token) else _finite(token))
         except ValueError as error:
-            raise self.error(at, f'"{shown(token)}" is not a number that Kea reads') from error
-
-
-def _after(text: str) -> str:
-    # Not str.split: what it takes for blanks (a vertical tab, say) Kea does not.
-    word = _BLANKS.split(text[:61].lstrip(" \t\r\n"), 1)[0]
-    return f'text after the last "}}" of the configuration: {_quoted(word)}'
-
-
-def _quoted(token: str) -> str:
-    return shown(token) if token.startswith('"') else f'"{shown(token)}"'
+            words = f'"{token}"' if self._may_be_shown(token) else "this"
+            raise self.error(at, f"{words} is not a number that Kea reads") from error
 
 
 def _bad_escape(text: str) -> str:
@@ -354,6 +350,7 @@ def _bad_character(text: str, at: int) -> str:
     if word and word[0].lower() in _WORDS:
         return f'"{word[0]}" has to be written in lower case'
     if word:
-        return f'invalid word "{shown(word[0])}": keys and strings need double quotes'
+        # Not quoted: it may be a password, of this file or of one that is included and is no configuration at all.
+        return "invalid word: keys and strings need double quotes"
     hint = ": strings need double quotes" if text[at] == "'" else ""
     return f'invalid character "{shown(text[at])}"{hint}'

@@ -15,19 +15,22 @@ from typing import Any
 
 from kea_agent.daemons import BY_NAME
 from kea_agent.errors import ConfigError
+from kea_agent.files import read_regular
 from kea_agent.keaconf import Document
 from kea_agent.keaconf_grammar import printable
 from kea_agent.keaconf_places import CONTEXT, Path, Place, Places, Spot
-from kea_agent.redact import redacted_text
+from kea_agent.redact import redacted_line
 from kea_agent.rules import RULES, Config, Problem, Rule, Severity, Version
 
 # Who mends twenty places knows how the rest goes, and a file of 9 MB can break a rule 100,000 times.
 MOST_OF_A_RULE = 20
 LONGEST_LINE = 2000
+_LARGEST = 64 * 1024 * 1024  # bytes of a file that is read once more, for one of its lines
 
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"')
-_IGNORE = re.compile(r"(?:#|//|/\*).*?kea-agent: *ignore=([a-z0-9,-]+)")
+# A string, even one without an end, or what begins a comment.
+_STRING_OR_COMMENT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"?|#|//|/\*')
+_IGNORE = re.compile(r"kea-agent: {0,8}ignore=([a-z0-9,-]++)")
 _ONLY_COMMENT = re.compile(r"\s*(?:#|//|/\*)")
 
 
@@ -136,8 +139,14 @@ def _ignored(before: str, line: str) -> set[str]:
     """The ids that a comment on the line, or on a line of its own above it, turns off."""
     above = before[before.rfind("\n", 0, len(before) - 1) + 1 :] if before else ""
     texts = [line, above] if _ONLY_COMMENT.match(above) else [line]
-    marks = (_IGNORE.search(_STRING.sub('""', text)) for text in texts)
+    marks = (_IGNORE.search(text, _comment_in(text)) for text in texts if "kea-agent:" in text)
     return {name for mark in marks if mark for name in mark[1].split(",")}
+
+
+def _comment_in(line: str) -> int:
+    """Where the first comment of a line begins; its end, where there is none."""
+    begins = (match.start() for match in _STRING_OR_COMMENT.finditer(line) if not match[0].startswith('"'))
+    return next(begins, len(line))
 
 
 def shown_line(before: str, line: str, column: int) -> tuple[str, int]:
@@ -147,10 +156,9 @@ def shown_line(before: str, line: str, column: int) -> tuple[str, int]:
     """
     if len(line) > LONGEST_LINE:
         return "", 0
-    start = len(redacted_text(before))
-    whole = _text(redacted_text(before + line)[start:])
-    caret = len(_text(redacted_text(before + line[: column - 1])[start:]))
-    return whole, min(caret, len(whole))
+    shown, caret = redacted_line(before, line, column - 1)
+    whole = _text(shown)
+    return whole, min(len(_text(shown[:caret])), len(whole))
 
 
 def _text(raw: str) -> str:
@@ -162,10 +170,10 @@ def source_line(error: ConfigError) -> tuple[str, int]:
     if error.line is None:
         return "", 0
     try:
-        with open(error.file, "rb") as file:
-            lines = [line.decode("latin-1") for line in islice(file, error.line)]
+        lines = read_regular(error.file, _LARGEST).decode("latin-1").split("\n", error.line)[: error.line]
     except (OSError, ValueError):
         return "", 0
     if len(lines) < error.line:
         return "", 0
-    return shown_line("".join(lines[-20:-1])[-CONTEXT:], lines[-1].rstrip("\r\n"), error.column or 1)
+    before = "".join(f"{line}\n" for line in lines[-20:-1])
+    return shown_line(before[-CONTEXT:], lines[-1].rstrip("\r\n"), error.column or 1)

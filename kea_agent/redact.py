@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""No secret of a configuration leaves the project: one function for trees, and the same knowledge for text.
+"""No secret of a configuration leaves the project: one place for trees, for text, and for what others say of it.
 
 Secret are the values under a key that speaks of a password, secret or token (database and HTTP passwords, TSIG and
 RADIUS secrets), and who may log in over HTTP (`user` beside a password in `clients`, `basic-auth-user`). Names of files
@@ -10,18 +10,19 @@ parameters (high_availability/ha_config_parser.cc, radius).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from kea_agent.secrets_in_text import in_words, is_secret, spans
+
+__all__ = ["MASK", "cleaned", "is_secret", "redacted", "redacted_line", "redacted_text"]
 
 MASK = "*****"
 
-_SECRET = re.compile(r"password|passwd|passphrase|secret|token|credential|api-?key|auth-user|psk", re.IGNORECASE)
-_NAMES_A_FILE = re.compile(r"-(?:file|cache|path|directory)$", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/@\s\"]+(?=@)")
-# Possessive quantifiers stand on single characters only: on groups, Python 3.11.2 gets them wrong (cpython gh-106052).
-_GAP = r"(?:[ \t\r\n]|//[^\n]*+|\#[^\n]*+|/\*(?s:.*?)\*/)*"
-# A key and what may be its value, also where the colon is missing or the string has no end.
-_MEMBER = re.compile(rf'"([^"\\\n]*+(?:\\.[^"\\\n]*+)*)"{_GAP}:?{_GAP}("[^"\\\n]*+(?:\\.[^"\\\n]*+)*"?)')
+# Shorter ones would blacken half of every sentence, and are known to whoever asks.
+_SHORTEST = 4
+# Of an option's data: addresses and numbers are what an operator looks for; all else may be anybody's secret.
+_PLAIN_DATA = re.compile(r"[0-9a-fA-F.:, /]*|[A-Za-z0-9.-]*\.[A-Za-z0-9.-]*")
 
 
 def redacted(tree: Any) -> Any:
@@ -29,40 +30,84 @@ def redacted(tree: Any) -> Any:
     return _redacted(tree, in_clients=False)
 
 
-def is_secret(key: str) -> bool:
-    """Whether what stands under a key must not be shown."""
-    return bool(_SECRET.search(key)) and not _NAMES_A_FILE.search(key)
-
-
 def redacted_text(text: str) -> str:
-    """A piece of a configuration's text, whole or not, with a mask for every string that is a secret by its key."""
-    return _USERINFO.sub(MASK, _MEMBER.sub(_masked, text))
+    """A piece of a configuration's text, whole or not, with a mask for every secret."""
+    return _masked(text, 0)[0]
+
+
+def redacted_line(before: str, line: str, column: int) -> tuple[str, int]:
+    """A line with a mask for every secret, and where in it a column (0-based) went; `before` are the lines above it."""
+    return _masked(before + line, len(before), len(before) + column)
+
+
+def _masked(text: str, start: int, caret: int = 0) -> tuple[str, int]:
+    """The text from an offset on, and where another offset went."""
+    pieces: list[str] = []
+    at, length, moved = start, 0, None
+    for begin, end in _merged([*spans(text), *in_words(text)]):
+        if end <= start:
+            continue
+        mask = f'"{MASK}"' if text[begin] == '"' else MASK
+        if moved is None and caret < begin:
+            moved = length + caret - at
+        if moved is None and caret < end:
+            moved = length + begin - at
+        pieces += (text[at:begin], mask)
+        length += begin - at + len(mask)
+        at = end
+    pieces.append(text[at:])
+    return "".join(pieces), max(0, length + caret - at if moved is None else moved)
+
+
+def _merged(found: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """In order, without those inside of others."""
+    last = 0
+    for begin, end in sorted(found):
+        if begin >= last:
+            yield begin, end
+            last = end
+        elif end > last:
+            yield last, end
+            last = end
 
 
 def cleaned(words: str, tree: Any) -> str:
     """Somebody else's sentence about a configuration without the secrets of its tree: Kea quotes what it cannot read."""
     for secret in sorted(set(_secrets(tree)), key=len, reverse=True):
         words = words.replace(secret, MASK)
-    return words
+    return redacted_text(words) if "@" in words else words
 
 
 def _secrets(tree: Any) -> Iterator[str]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            # Shorter ones would blacken half of every sentence, and are known to whoever asks.
-            if is_secret(key) and isinstance(value, str) and len(value) > 3:
-                yield value
-            yield from _secrets(value)
-    elif isinstance(tree, list):
-        for item in tree:
-            yield from _secrets(item)
+    """Every secret of a tree that is long enough to be told from other words."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from _values_of(key, value)
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
 
 
-def _masked(match: re.Match[str]) -> str:
-    key = match[1]
-    if not is_secret(key) and key != "user":
-        return match[0]
-    return match[0][: match.start(2) - match.start()] + f'"{MASK}"'
+def _values_of(key: str, value: Any) -> Iterable[str]:
+    if is_secret(key):
+        return (text for text in _scalars(value) if len(text) >= _SHORTEST)
+    if key == "data" and isinstance(value, str) and len(value) >= _SHORTEST and not _PLAIN_DATA.fullmatch(value):
+        return (value,)
+    return ()
+
+
+def _scalars(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _scalars(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _scalars(item)
+    elif isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        yield str(value)
 
 
 def _redacted(value: Any, *, in_clients: bool) -> Any:
@@ -70,7 +115,7 @@ def _redacted(value: Any, *, in_clients: bool) -> Any:
         return {key: _member(key, item, in_clients=in_clients) for key, item in value.items()}
     if isinstance(value, list):
         return [_redacted(item, in_clients=in_clients) for item in value]
-    return _USERINFO.sub(MASK, value) if isinstance(value, str) and "://" in value else value
+    return redacted_text(value) if isinstance(value, str) and ("@" in value or "=" in value) else value
 
 
 def _member(key: str, value: Any, *, in_clients: bool) -> Any:
