@@ -2,12 +2,13 @@
 """Kea's own check of a configuration, `kea-* -t`, and how Kea's programs are run.
 
 `-t` exits 1 for anything wrong, logs on stdout and puts its verdict on stderr (2.2.0 to 3.0.4). It opens no database,
-lease file, socket or log, and loads the hook libraries as the calling user.
+lease file, socket or log, and loads the hook libraries as the calling user: root runs it as Kea's (accounts.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import selectors
@@ -15,13 +16,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
+from kea_agent.accounts import Account
 from kea_agent.errors import ConfigError
 from kea_agent.rules import Version, parse_version
 from kea_agent.verdict import Verdict
+
+STDIN = "/dev/stdin"
 
 _VERDICT = re.compile(r"(?:Syntax check failed with|Error encountered): (.*)")
 _LEADING_PLACE = re.compile(
@@ -39,32 +45,45 @@ class Limits:
     output_bytes: int = 65536
 
 
-def version_of(binary: str) -> Version | None:
-    """The version of an installed Kea; asked once, until the file is another. None for what is not Kea's own program."""
+def version_of(binary: str, account: Account | None = None) -> Version | None:
+    """The version of an installed Kea; asked once, until the file is another. None for what is not Kea's own program.
+
+    It says so with the rights of `account`, or as who we are.
+    """
     try:
         status = os.stat(binary)
     except (OSError, ValueError):
         return None
-    return _asked(binary, status.st_mtime_ns, status.st_ino) if Path(binary).name.startswith("kea-") else None
+    return _asked(binary, status.st_mtime_ns, status.st_ino, account) if Path(binary).name.startswith("kea-") else None
 
 
 @cache
-def _asked(binary: str, _mtime: int, _inode: int) -> Version | None:
+def _asked(binary: str, _mtime: int, _inode: int, account: Account | None) -> Version | None:
     try:
-        code, output = run([binary, "-v"], quiet_environment({}), Limits(timeout=5.0, output_bytes=4096))
+        limits = Limits(timeout=5.0, output_bytes=4096)
+        code, output = run_kea([binary, "-v"], quiet_environment({}), limits, account)
         return parse_version(output.strip()) if code == 0 else None
     except (OSError, ValueError):
         return None
 
 
-def with_kea(argv: Sequence[str], environment: Mapping[str, str], config_file: str, limits: Limits) -> Verdict:
-    """Have Kea's own binary check a file, with the unit's options and environment, as the user we are.
+def with_kea(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    config_file: str,
+    limits: Limits,
+    account: Account | None = None,
+    text: bytes | None = None,
+) -> Verdict:
+    """Have Kea's own binary check a file, with the unit's options and environment, as `account` or the user we are.
 
-    A checker that cannot be run, or does not finish in time, is `could_not` and no verdict on the file.
+    `text` is given instead of the file where that user could not read it. A checker that cannot be run, or does not
+    finish in time, is `could_not` and no verdict on the file.
     """
     started = time.monotonic()
     try:
-        code, output = run(_command(argv, config_file), quiet_environment(environment), limits)
+        command = _command(argv, config_file if text is None else STDIN)
+        code, output = run_kea(command, quiet_environment(environment), limits, account, text=text)
     except OSError as error:
         why = f"cannot run {argv[0]} -t: {(error.strerror or str(error)).lower()}"
         return Verdict("kea", None, 0.0, could_not=why)
@@ -73,6 +92,7 @@ def with_kea(argv: Sequence[str], environment: Mapping[str, str], config_file: s
         return replace(verdict, could_not=f"{argv[0]} -t did not finish within {limits.timeout:g} s and was ended")
     if code == -signal.SIGKILL:
         return replace(verdict, could_not=f"{argv[0]} -t was killed, for memory perhaps, before it had a verdict")
+    output = output if text is None else output.replace(f"{STDIN}:", f"{config_file}:")
     return verdict if code == 0 else replace(verdict, problem=problem_in(output, config_file, code))
 
 
@@ -138,28 +158,59 @@ def quiet_environment(unit: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.defpath, **unit, "KEA_LOCKFILE_DIR": "none"}
 
 
+def may_read(account: Account, files: Sequence[str]) -> bool:
+    """Whether a user could read all of these, whatever keeps him from it."""
+    command = account.runs(["/usr/bin/head", "--bytes=1", "--quiet", "--", *files])
+    try:
+        return run(command, {"PATH": os.defpath}, Limits(timeout=5.0, output_bytes=4096))[0] == 0
+    except OSError:  # more files than fit into arguments
+        return False
+
+
+def run_kea(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+    account: Account | None,
+    *,
+    text: bytes | None = None,
+    until: bytes | None = None,
+) -> tuple[int | None, str]:
+    """`run` for one of Kea's programs, with the rights of `account`, or as who we are where that is None."""
+    os.stat(command[0])
+    if not os.access(command[0], os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), command[0])
+    return run(
+        account.runs(command) if account else command, environment, limits, text=text, owner=account, until=until
+    )
+
+
 def run(
     command: Sequence[str],
     environment: Mapping[str, str],
     limits: Limits,
     *,
-    stdin: int = subprocess.DEVNULL,
+    text: bytes | None = None,
+    owner: Account | None = None,
     until: bytes | None = None,
 ) -> tuple[int | None, str]:
     """Exit code (None: killed, its time was over) and output; OSError if it cannot be started.
 
-    A program that says `until` has said enough and is asked to end. `limits` is for all of it.
+    `text` is its standard input, which is `owner`'s. A program that says `until` has said enough and is asked to end. `limits` is for all of it.
     """
     deadline = time.monotonic() + limits.timeout
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd="/",
-        start_new_session=True,
-    ) as process:
+    with (
+        _piped(text, owner) as stdin,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+        ) as process,
+    ):
         output, is_whole = _collect(process, deadline, limits.output_bytes, until)
         if is_whole:
             if until and until in output:
@@ -170,6 +221,28 @@ def run(
         if code is None:
             os.killpg(process.pid, signal.SIGKILL)
     return code, output.decode(errors="replace")
+
+
+@contextmanager
+def _piped(text: bytes | None, owner: Account | None) -> Iterator[int]:
+    """A standard input: a pipe that `owner` may open again by a name (/dev/stdin), or nothing."""
+    if text is None:
+        yield subprocess.DEVNULL
+        return
+    reader, writer = os.pipe()
+    try:
+        if owner:
+            os.fchown(reader, owner.uid, owner.gid)
+        Thread(target=_write, args=(writer, text), daemon=True).start()
+        yield reader
+    finally:
+        os.close(reader)
+
+
+def _write(writer: int, text: bytes) -> None:
+    """All of it, or as much as the program wants to know."""
+    with contextlib.suppress(OSError), open(writer, "wb") as stream:
+        stream.write(text)
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float, most: int, until: bytes | None) -> tuple[bytes, bool]:

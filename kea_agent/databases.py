@@ -17,20 +17,19 @@ than /etc/kea, which does not concern a pipe.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kea_agent import check, database_faults
+from kea_agent.accounts import Account
 from kea_agent.check import Limits
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import ConfigError
-from kea_agent.keaconf import Document
+from kea_agent.keaconf import Document, json_text
 from kea_agent.keaconf_grammar import printable
 from kea_agent.keaconf_places import Path, Places
 from kea_agent.redact import redacted_text
@@ -122,7 +121,12 @@ def without_databases(daemon_name: str, tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def probe(
-    daemon: Daemon, document: Document, argv: Sequence[str], environment: Mapping[str, str], limits: Limits
+    daemon: Daemon,
+    document: Document,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+    account: Account | None = None,
 ) -> Verdict:
     """Can the Kea that is installed use the databases of a document, with the unit's options and environment.
 
@@ -131,7 +135,7 @@ def probe(
     is `could_not`.
     """
     started = time.monotonic()
-    kea = _Kea(daemon, document, argv, environment, limits, started + limits.timeout)
+    kea = _Kea(daemon, document, argv, environment, limits, account, started + limits.timeout)
     warnings: tuple[str, ...] = ()
     for database in _distinct(databases(daemon.name, document.tree)):
         answer = kea.ask(database)
@@ -158,6 +162,7 @@ class _Kea:
     argv: Sequence[str]
     environment: Mapping[str, str]
     limits: Limits
+    account: Account | None
     deadline: float
 
     def ask(self, database: Database) -> Verdict:
@@ -173,16 +178,16 @@ class _Kea:
         return _FINE if code == 0 else self._judged(database, code, output)
 
     def _run(self, database: Database, limits: Limits) -> tuple[int | None, str]:
-        version = check.version_of(self.argv[0])
+        version = check.version_of(self.argv[0], self.account)
         is_start = version is not None and version < _HAS_T
-        words = [self.argv[0], *check.options_of(self.argv), "-c" if is_start else "-T", "/dev/stdin"]
+        words = [self.argv[0], *check.options_of(self.argv), "-c" if is_start else "-T", check.STDIN]
         until = f"DHCP{self.daemon.name[-1]}_STARTED".encode() if is_start else None
-        with (
-            _piped(_reduced(self.daemon, self.document, database)) as stdin,
-            tempfile.TemporaryDirectory() as directory,
-        ):
+        text = json_text(_reduced(self.daemon, self.document, database))
+        with tempfile.TemporaryDirectory() as directory:
+            if self.account:
+                os.chown(directory, self.account.uid, self.account.gid)
             environment = {**check.quiet_environment(self.environment), "KEA_PIDFILE_DIR": directory}
-            return check.run(words, environment, limits, stdin=stdin, until=until)
+            return check.run_kea(words, environment, limits, self.account, text=text, until=until)
 
     def _judged(self, database: Database, code: int, output: str) -> Verdict:
         tree = self.document.tree
@@ -251,25 +256,6 @@ def _reduced(daemon: Daemon, document: Document, database: Database) -> dict[str
 
 def _backends(root: Mapping[str, Any]) -> list[str]:
     return [hook["library"] for hook in _list(root.get("hooks-libraries")) if _library(hook) in _BACKENDS]
-
-
-@contextmanager
-def _piped(configuration: Mapping[str, Any]) -> Iterator[int]:
-    """A descriptor to read it from; OSError where it is larger than a pipe, which none is that a database has."""
-    reader, writer = os.pipe()
-    try:
-        os.set_blocking(writer, False)
-        # The bytes of the file: a character that is escaped would become one byte.
-        data = json.dumps(configuration, ensure_ascii=False).encode(errors="surrogateescape")
-        written = os.write(writer, data)
-        os.close(writer)
-        writer = -1
-        if written < len(data):
-            raise OSError(f"its parameters are {len(data)} bytes, more than fit into a pipe")
-        yield reader
-    finally:
-        for descriptor in {reader, writer} - {-1}:
-            os.close(descriptor)
 
 
 def _placed(document: Document, database: Database, words: str) -> ConfigError:

@@ -36,6 +36,18 @@ def read_regular(path: str | Path, most: int, *, directory: int | None = None, f
     return data
 
 
+@contextmanager
+def in_memory(data: bytes) -> Iterator[str]:
+    """A path for this process alone at which these bytes can be read; nothing is left, however the process ends."""
+    descriptor = os.memfd_create("kea-agent", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, text: str | bytes, mode: int, *, durable: bool = False) -> None:
     """Replace a file as a whole or not at all; raises OSError and leaves nothing behind.
 

@@ -20,7 +20,7 @@ import pwd
 import re
 import stat
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -28,7 +28,7 @@ from typing import Any
 from kea_agent.errors import ConfigError
 from kea_agent.keaconf_grammar import parse, printable, shown, utf8_tree
 
-__all__ = ["MAX_BYTES", "Document", "Source", "file_set", "fingerprint", "meaning_of", "read", "utf8_tree"]
+__all__ = ["MAX_BYTES", "Document", "Source", "file_set", "fingerprint", "json_text", "meaning_of", "read", "utf8_tree"]
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_NESTED_INCLUDES = 11  # Kea gives up at the twelfth: "Too many nested include."
@@ -133,6 +133,11 @@ def fingerprint(files: Iterable[str], *, max_bytes: int = MAX_BYTES) -> str:
         _feed(digest.update, file, data)
         max_bytes -= len(data) if isinstance(data, bytes) else 0
     return digest.hexdigest()
+
+
+def json_text(tree: Mapping[str, Any]) -> bytes:
+    """JSON as Kea reads it, with the bytes of the file's own strings: Kea knows no escapes beyond U+00FF."""
+    return json.dumps(tree, ensure_ascii=False).encode(errors="surrogateescape")
 
 
 def meaning_of(tree: dict[str, Any]) -> str:

@@ -22,10 +22,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from kea_agent import check, databases, lint, redact, rehearsal
+from kea_agent.accounts import Account, for_kea
 from kea_agent.daemons import Daemon
 from kea_agent.errors import AgentError, ConfigError
+from kea_agent.files import read_regular
 from kea_agent.history import History
-from kea_agent.keaconf import Document
+from kea_agent.keaconf import Document, json_text
 from kea_agent.outcome import Stage
 from kea_agent.rules import Severity, Version
 from kea_agent.sandbox.request import Standing
@@ -66,13 +68,16 @@ class UnitView:
 
     argv: Sequence[str]
     environment: Mapping[str, str]
+    account: Account | None = None  # who runs Kea's programs for root; None: who we are
     is_known: bool = True
 
     @classmethod
     def of(cls, daemon: Daemon, unit: Unit | None) -> UnitView:
         """What systemd has for the daemon."""
         packaged = (f"/usr/sbin/{daemon.binary}",)
-        return cls(tuple(unit.argv) or packaged, unit.environment) if unit else cls(packaged, {}, is_known=False)
+        if unit is None:
+            return cls(packaged, {}, for_kea(), is_known=False)
+        return cls(tuple(unit.argv) or packaged, unit.environment, for_kea(unit.user))
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Levels:
     def _findings(self, *, is_kea_there: bool) -> list[lint.Finding]:
         version = self.version
         if version is None and is_kea_there:
-            version = check.version_of(self.unit.argv[0])
+            version = check.version_of(self.unit.argv[0], self.unit.account)
         view = lint.Setup(version, self.settings.disable, self.previous)
         if self.unit.is_known:
             view = replace(view, environment=self.unit.environment, argv=self.unit.argv)
@@ -155,12 +160,27 @@ class Levels:
 
     def kea(self) -> Verdict:
         """What Kea's own `-t` says. It quotes what it cannot read, and that may be a secret: it is masked."""
-        verdict = check.with_kea(self.unit.argv, self.unit.environment, self.document.path, self._limits)
+        unit = self.unit
+        verdict = check.with_kea(
+            unit.argv, unit.environment, self.document.path, self._limits, unit.account, self._handed_over()
+        )
         return without_secrets(verdict, self.document)
+
+    def _handed_over(self) -> bytes | None:
+        """The text that Kea gets, where root asks about files that Kea's user may not read; else it reads them itself."""
+        document, account = self.document, self.unit.account
+        if account is None or account.uid == 0 or check.may_read(account, document.files):
+            return None
+        try:  # as it was written, so that places are those of the file
+            return read_regular(document.path, document.size) if len(document.files) == 1 else json_text(document.tree)
+        except OSError:  # it changed meanwhile: the fingerprint before the reload sees that
+            return json_text(document.tree)
 
     def databases(self) -> Verdict:
         """Whether Kea can open the file's databases."""
-        return databases.probe(self.daemon, self.document, self.unit.argv, self.unit.environment, self._limits)
+        return databases.probe(
+            self.daemon, self.document, self.unit.argv, self.unit.environment, self._limits, self.unit.account
+        )
 
     def rehearsed(self, rehearse: Rehearse, go_on: Callable[[], object]) -> Verdict:
         """How the real daemon did."""

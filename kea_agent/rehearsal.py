@@ -18,7 +18,7 @@ from typing import Any
 from kea_agent import databases, redact
 from kea_agent.control import MAX_REPLY_BYTES
 from kea_agent.daemons import Daemon
-from kea_agent.keaconf import Document
+from kea_agent.keaconf import Document, json_text
 from kea_agent.sandbox.request import NotRehearsedError, Standing
 from kea_agent.verdict import Rehearsal
 
@@ -55,7 +55,7 @@ def rehearse(
     # What cannot be reached from in there is asked apart.
     tree = databases.without_databases(daemon.name, document.tree)
     try:
-        head, config = _exchange(daemon, _text(tree), timeout, go_on, socket_path)
+        head, config = _exchange(daemon, json_text(tree), timeout, go_on, socket_path)
         standing, reason = Standing(head["standing"]), redact.cleaned(str(head["reason"]), document.tree)
     except (NotRehearsedError, OSError, ValueError, KeyError, RecursionError) as error:
         standing, reason, head, config = Standing.NOT_REHEARSED, _explained(error, socket_path), {}, None
@@ -70,11 +70,6 @@ def rehearse(
         may_pass_later=head.get("may_pass_later") is True,
         cpu_seconds=_number(head.get("cpu_seconds")),
     )
-
-
-def _text(tree: dict[str, Any]) -> bytes:
-    """JSON as Kea reads it, with the bytes of the file's own strings: Kea knows no escapes beyond U+00FF."""
-    return json.dumps(tree, ensure_ascii=False).encode(errors="surrogateescape")
 
 
 def _exchange(

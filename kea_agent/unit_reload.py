@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kea_agent import gate, keaconf, proc, settings, verify
+from kea_agent.accounts import for_kea
 from kea_agent.daemons import DAEMONS, Daemon, option
 from kea_agent.endpoints import wanted
 from kea_agent.errors import ConfigError, SettingsError
@@ -86,7 +87,8 @@ def _checked(daemon: Daemon, config_file: str, argv: Sequence[str], *, rehearsed
         document = keaconf.read(config_file, daemon.root_key, max_bytes=wishes.max_config_bytes)
     except ConfigError as error:
         raise RefusedError(f"not reloaded, still serving the old file: {error}") from error
-    judgement = Judge(daemon, History()).judge(document, UnitView(argv, os.environ), wishes)
+    # This is the unit's own context: where it is root's, so is Kea.
+    judgement = Judge(daemon, History()).judge(document, UnitView(argv, os.environ, for_kea("root")), wishes)
     if judgement.problem or judgement.could_not:
         raise RefusedError(f"not reloaded, still serving the old file: {judgement.problem or judgement.could_not}")
     return document

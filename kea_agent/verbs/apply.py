@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from kea_agent.daemons import BY_NAME
 from kea_agent.diff import Change
 from kea_agent.diff.text import as_json
 from kea_agent.errors import AgentError, ConfigError, ExitCode
-from kea_agent.files import pinned
+from kea_agent.files import in_memory
 from kea_agent.lint import Finding
 from kea_agent.replacing import Replaced
 from kea_agent.settings import Settings
@@ -73,7 +71,7 @@ def _looked_at(
     about: Subject, data: bytes, arguments: argparse.Namespace, found: Settings
 ) -> tuple[Look, list[Change] | ConfigError]:
     """What every check says of these very bytes, and what they change."""
-    with _beside(about.path, data) as copy:
+    with in_memory(data) as copy:
         changed = _changes(about, copy)
         before = None if isinstance(changed, ConfigError) else str(about.path)
         level = "kea" if found.check.rehearsal == "off" else "rehearsal"
@@ -87,20 +85,6 @@ def _changes(about: Subject, copy: str) -> list[Change] | ConfigError:
         return changing.differences(about, keaconf.read(copy, about.daemon.root_key).root)
     except ConfigError as error:
         return error
-
-
-@contextmanager
-def _beside(path: Path, data: bytes) -> Iterator[str]:
-    """A copy where Kea may read it: AppArmor lets it read nothing but /etc/kea."""
-    try:
-        with pinned(path) as target:
-            where = target.parent.readlink()
-        with tempfile.NamedTemporaryFile(dir=where, prefix=f".{path.name}.") as copy:
-            copy.write(data)
-            copy.flush()
-            yield copy.name
-    except OSError as error:
-        raise AgentError(f"{path.parent}: cannot write there: {error.strerror}; nothing was changed") from error
 
 
 def _renamed(finding: Finding, copy: str, name: str) -> Finding:

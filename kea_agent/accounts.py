@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Whose rights Kea's programs are run with when root asks them something.
+
+A configuration names hook libraries, which Kea loads even to check it: whoever may write one would have code of its own
+run as root. So root never runs them as root, unless Kea's unit does.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SETPRIV = "/usr/bin/setpriv"
+# Of Debian's, ISC's and Fedora's packages; the last is who may do nothing.
+_USERS = ("_kea", "kea", "nobody")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with its groups, by number."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+    def runs(self, command: Sequence[str]) -> list[str]:
+        """The command line that has a program run with these rights and no way to more; nothing of it is secret."""
+        groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
+        rights = [f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--inh-caps=-all", "--no-new-privs"]
+        return [_SETPRIV, *rights, "--", *command]
+
+
+def of_user(name: str) -> Account:
+    """A user of this host, by name or number; raises KeyError."""
+    found = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    return Account(found.pw_name, found.pw_uid, found.pw_gid, tuple(os.getgrouplist(found.pw_name, found.pw_gid)))
+
+
+def for_kea(user: str | None = None) -> Account | None:
+    """Who is to run Kea's programs, where this process is root; None where it is not, and can only be itself.
+
+    `user` is User= of Kea's unit, empty for root; None where there is no unit: then the user of Kea's packages.
+    """
+    if os.geteuid() != 0:
+        return None
+    names = _USERS if user is None else (user or "root",)
+    for name in names:
+        try:
+            return of_user(name)
+        except KeyError:
+            continue
+    # A unit with a user that this host does not have would not start either.
+    return Account("nobody", 65534, 65534)
