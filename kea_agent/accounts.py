@@ -7,10 +7,15 @@ run as root. So root never runs them as root, unless Kea's unit does.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from kea_agent.files import read_regular
 
 _SETPRIV = "/usr/bin/setpriv"
 # Of Debian's, ISC's and Fedora's packages; the last is who may do nothing.
@@ -31,6 +36,30 @@ class Account:
         groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
         rights = [f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--inh-caps=-all", "--no-new-privs"]
         return [_SETPRIV, *rights, "--", *command]
+
+
+_READ = """
+import os, stat, sys
+descriptor = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    sys.exit(1)
+sys.stdout.buffer.write(os.read(descriptor, int(sys.argv[2]) + 1))
+"""
+_READ_SECONDS = 10.0
+
+
+def read_as(account: Account | None, path: str, most: int) -> bytes:
+    """A regular file of at most `most` bytes with this user's rights, or with ours; OSError where he could not read it."""
+    if account is None:
+        return read_regular(path, most)
+    command = account.runs([sys.executable, "-ISc", _READ, path, str(most)])
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_READ_SECONDS)
+    except subprocess.SubprocessError as error:
+        raise PermissionError(errno.EACCES, f"user {account.name} cannot read it", path) from error
+    if len(done.stdout) > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+    return done.stdout
 
 
 def of_user(name: str) -> Account:

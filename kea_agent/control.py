@@ -9,7 +9,9 @@ thread: while it loads a configuration, nothing answers.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
+import math
 import os
 import socket
 import time
@@ -18,11 +20,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from kea_agent.accounts import Account, read_as
 from kea_agent.errors import ControlError
+from kea_agent.files import in_memory
 
-MAX_REPLY_BYTES = 256 << 20
+MAX_REPLY_BYTES = 128 << 20
 _CHUNK = 1 << 18
 _MAX_HEAD_BYTES = 1 << 16
+_MOST_OF_A_CERTIFICATE = 1 << 20
+_MOST_ANCHORS = 256
+# Deeper than Kea's own configuration is nobody's; whoever walks an answer may recurse.
+MAX_DEPTH = 200
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,15 @@ class UnixChannel:
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """The daemon's own TLS files: its partner, too, has to be signed by `trust_anchor` (a file or a directory)."""
+    """The daemon's own TLS files: its partner, too, has to be signed by `trust_anchor` (a file or a directory).
+
+    They are read with the rights of `account`, the daemon's user, or with ours.
+    """
 
     trust_anchor: str
     cert_file: str
     key_file: str
+    account: Account | None = None
 
     def wrap(self, connection: socket.socket) -> socket.socket:
         """Speak TLS, showing the daemon's own certificate; the chain is verified, the name on it need not be ours."""
@@ -74,11 +86,25 @@ class TlsFiles:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
-        is_directory = os.path.isdir(self.trust_anchor)
-        where = {"capath" if is_directory else "cafile": self.trust_anchor}
-        context.load_verify_locations(**where)
-        context.load_cert_chain(self.cert_file, self.key_file)
+        context.load_verify_locations(cadata="".join(map(self._text, self._anchors())))
+        certificate, key = (self._text(name).encode() for name in (self.cert_file, self.key_file))
+        # From memory: what is at a path may have become anything since it was looked at.
+        with in_memory(certificate) as cert_path, in_memory(key) as key_path:
+            context.load_cert_chain(cert_path, key_path, password=_no_passphrase)
         return context.wrap_socket(connection)
+
+    def _anchors(self) -> list[str]:
+        if not os.path.isdir(self.trust_anchor):
+            return [self.trust_anchor]
+        names = sorted(os.listdir(self.trust_anchor))[:_MOST_ANCHORS]
+        return [path for name in names if os.path.isfile(path := os.path.join(self.trust_anchor, name))]
+
+    def _text(self, path: str) -> str:
+        return read_as(self.account, path, _MOST_OF_A_CERTIFICATE).decode("ascii", "replace")
+
+
+def _no_passphrase() -> str:
+    raise OSError("the key has a passphrase, and there is nobody to ask for it")
 
 
 @dataclass(frozen=True)
@@ -105,10 +131,9 @@ class HttpChannel:
 
     def _connect(self, deadline: float) -> socket.socket:
         connection = socket.create_connection((self.host, self.port), _left(deadline))
-        if self.tls is None:
-            return connection
         try:
-            return self.tls.wrap(connection)
+            _ensure_own_address(connection)
+            return self.tls.wrap(connection) if self.tls else connection
         except BaseException:
             connection.close()
             raise
@@ -122,6 +147,16 @@ class HttpChannel:
 
 
 Channel = UnixChannel | HttpChannel
+
+
+def _ensure_own_address(connection: socket.socket) -> None:
+    """A daemon of this host is on this host: whatever address a file names, no password goes to another one.
+
+    The kernel gives a connection to an address of this host that very address on this end, too.
+    """
+    there, here = connection.getpeername()[0], connection.getsockname()[0]
+    if there != here and not ipaddress.ip_address(there.partition("%")[0]).is_loopback:
+        raise OSError(f"{there} is no address of this host: nothing was sent there")
 
 
 def ask(
@@ -191,11 +226,13 @@ def _chunks(connection: socket.socket, deadline: float) -> Iterator[bytes]:
 
 def _body(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """What comes after the head of an HTTP answer."""
-    head = b""
+    head = bytearray()
     for chunk in chunks:
-        head, separator, rest = (head + chunk).partition(b"\r\n\r\n")
-        if separator:
-            yield rest
+        begin = max(0, len(head) - 3)
+        head += chunk
+        end = head.find(b"\r\n\r\n", begin)
+        if end >= 0:
+            yield bytes(head[end + 4 :])
             yield from chunks
         elif len(head) > _MAX_HEAD_BYTES:
             raise OSError(f"no end of the answer's head in {_MAX_HEAD_BYTES} bytes")
@@ -210,12 +247,39 @@ def _left(deadline: float) -> float:
 
 def _reply(raw: bytes, where: str) -> Reply:
     try:
-        answer = json.loads(raw)
+        answer = json.loads(raw, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise ControlError(f"{where}: answer is not JSON: {raw[:80]!r}") from error
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if not isinstance(answer, dict) or not isinstance(answer.get("result"), int):
         raise ControlError(f"{where}: answer has no result: {raw[:80]!r}")
+    if is_deeper_than(answer, MAX_DEPTH):
+        raise ControlError(f"{where}: answer is nested deeper than {MAX_DEPTH}")
     arguments = answer.get("arguments")
     return Reply(answer["result"], str(answer.get("text", "")), arguments if isinstance(arguments, dict) else {})
+
+
+def is_deeper_than(value: Any, depth: int) -> bool:
+    """Whether lists and maps stand in one another more often; by levels, so that nothing is too deep for it."""
+    level = [value]
+    for _ in range(depth + 1):
+        inner = (item for node in level for item in (node.values() if isinstance(node, dict) else node))
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _int64(token: str) -> int:
+    """Kea's integers have 64 bits, and its large counters as many without a sign."""
+    if len(token) > 20 or not -(2**63) <= int(token) < 2**64:
+        raise ValueError("number beyond 64 bits")
+    return int(token)
+
+
+def _finite(token: str) -> float:
+    number = float(token)
+    if not math.isfinite(number):
+        raise ValueError("number beyond a double")
+    return number

@@ -12,14 +12,15 @@ import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from kea_agent.accounts import Account, read_as
 from kea_agent.control import Channel, HttpChannel, TlsFiles, UnixChannel
 from kea_agent.daemons import Daemon, option
 from kea_agent.sockets import Sockets, sockets
 
 RUN_DIRECTORY = "/run/kea"
+_MOST_OF_A_SECRET = 4096  # bytes of a file with a user or a password
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,18 @@ class Endpoints:
         return None
 
 
-def wanted(daemon: Daemon, root: Mapping[str, Any], argv: Sequence[str], environment: Mapping[str, str]) -> Endpoints:
-    """Read the endpoints out of a daemon's configuration (the map under its root key); wrong types count as unset."""
-    control = control_channel(daemon, root, environment)
+def wanted(
+    daemon: Daemon,
+    root: Mapping[str, Any],
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    account: Account | None = None,
+) -> Endpoints:
+    """Read the endpoints out of a daemon's configuration (the map under its root key); wrong types count as unset.
+
+    Files that it names are read with the rights of `account`, the daemon's user: root has to say so.
+    """
+    control = control_channel(daemon, root, environment, account)
     if daemon.name == "ddns":
         udp = _address(root.get("ip-address"), root.get("port"), daemon.udp_port)
         return Endpoints(control, None, udp[1], udp=udp)
@@ -84,11 +94,13 @@ def wanted(daemon: Daemon, root: Mapping[str, Any], argv: Sequence[str], environ
     return _dhcp(daemon, root, argv, control)
 
 
-def control_channel(daemon: Daemon, root: Mapping[str, Any], environment: Mapping[str, str]) -> Channel | None:
+def control_channel(
+    daemon: Daemon, root: Mapping[str, Any], environment: Mapping[str, str], account: Account | None = None
+) -> Channel | None:
     """Where the daemon takes commands: the Control Agent over its own HTTP port, the others over a unix socket."""
     if daemon.tcp_port is not None:
         address = _address(root.get("http-host"), root.get("http-port"), daemon.tcp_port)
-        return HttpChannel(*address, _credentials(root), _tls(root))
+        return HttpChannel(*address, _credentials(root, account), _tls(root, account))
     name = _socket_name(root)
     # Relative names since 2.4.2, 2.6.3 and 2.7.9.
     return UnixChannel(os.path.join(environment.get("KEA_CONTROL_SOCKET_DIR", RUN_DIRECTORY), name)) if name else None
@@ -106,14 +118,14 @@ def _socket_name(root: Mapping[str, Any]) -> str | None:
     return next((name for name in names if isinstance(name, str) and name), None)
 
 
-def _tls(root: Mapping[str, Any]) -> TlsFiles | None:
+def _tls(root: Mapping[str, Any], account: Account | None) -> TlsFiles | None:
     """The Control Agent speaks TLS when all three are there (Kea 1.9.6 and later)."""
     names = [root.get(key) for key in ("trust-anchor", "cert-file", "key-file")]
     files = [name for name in names if isinstance(name, str) and name]
-    return TlsFiles(*files) if len(files) == len(names) else None
+    return TlsFiles(files[0], files[1], files[2], account) if len(files) == len(names) else None
 
 
-def _credentials(root: Mapping[str, Any]) -> str | None:
+def _credentials(root: Mapping[str, Any], account: Account | None) -> str | None:
     """`user:password` of the first basic-auth client; values may stand in files (Kea 2.2 and later)."""
     section = root.get("authentication")
     clients = section.get("clients") if isinstance(section, dict) else None
@@ -125,21 +137,22 @@ def _credentials(root: Mapping[str, Any]) -> str | None:
     ):
         return None
     directory = str(section.get("directory", "/"))
-    user = _inline_or_file(clients[0], "user", directory)
-    password = _inline_or_file(clients[0], "password", directory) or ""
+    user = _inline_or_file(clients[0], "user", directory, account)
+    password = _inline_or_file(clients[0], "password", directory, account) or ""
     # Without a user the password file holds both, already joined by a colon.
     return f"{user}:{password}" if user else password or None
 
 
-def _inline_or_file(client: Mapping[str, Any], key: str, directory: str) -> str | None:
+def _inline_or_file(client: Mapping[str, Any], key: str, directory: str, account: Account | None) -> str | None:
     if isinstance(client.get(key), str):
         return str(client[key])
     name = client.get(f"{key}-file")
     try:
         # Kea takes the first word (src/lib/util/filesystem.cc, getContent).
-        words = Path(directory, name).read_text(errors="surrogateescape").split() if isinstance(name, str) else []
+        data = read_as(account, os.path.join(directory, name), _MOST_OF_A_SECRET) if isinstance(name, str) else b""
     except (OSError, ValueError):
         return None
+    words = data.decode(errors="surrogateescape").split()
     return words[0] if words else None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kea_agent import ha, proc
+from kea_agent.files import read_regular
 from kea_agent.units import Unit
 
 _PAUSE = 0.02
@@ -90,6 +91,6 @@ def _is_down(operstate: Path) -> bool:
 
 def _read_pid(path: Path) -> int | None:
     try:
-        return int(path.read_text())
+        return int(read_regular(path, 32))
     except (OSError, ValueError):
         return None

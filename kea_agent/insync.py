@@ -26,6 +26,8 @@ CHANGED_OVER_CHANNEL = (
 )
 STARTED_WITH_IT = "the server was started or reloaded with this file"
 # Commit times come in whole seconds, and a second may pass while one is asked for.
+# Kea writes defaults into what it tells, and blanks.
+_MORE_THAN_THE_FILE = 8
 _SAME_COMMIT = 1.5
 
 
@@ -110,7 +112,8 @@ def _is_remembered(known: Remembered, pid: int, running: Snapshot) -> bool:
 def _is_what_the_server_tells(candidate: Candidate, timeout: float) -> bool:
     assert candidate.channel is not None
     try:
-        told = ask(candidate.channel, "config-get", timeout=timeout).arguments
+        most = _MORE_THAN_THE_FILE * candidate.document.size + (1 << 20)
+        told = ask(candidate.channel, "config-get", timeout=timeout, max_bytes=most).arguments
     except ControlError:
         return False
     key = next(iter(candidate.document.tree))

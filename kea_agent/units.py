@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from kea_agent.daemons import Daemon, option
 from kea_agent.errors import NoReloadError
+from kea_agent.files import read_regular
 
 _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\})")
 
@@ -141,7 +142,7 @@ def _environment(bus: SystemBus, path: str) -> dict[str, str]:
 
 def _environment_file(path: Path) -> list[str]:
     try:
-        lines = path.read_text(errors="surrogateescape").splitlines()
+        lines = read_regular(path, 1 << 20).decode(errors="surrogateescape").splitlines()
     except OSError:
         return []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith(("#", ";")))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kea_agent import keaconf, units
+from kea_agent.accounts import for_kea
 from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.endpoints import wanted
@@ -38,7 +39,10 @@ def _target(daemon: Daemon, unit: units.Unit, settings: Settings) -> Target:
         root = keaconf.read(path, daemon.root_key, max_bytes=settings.check.max_config_bytes).root
     except ConfigError:
         return Target(daemon.name, unit.main_pid or None, None)
-    return Target(daemon.name, unit.main_pid or None, wanted(daemon, root, unit.argv, unit.environment).control)
+    account = for_kea(unit.user)
+    return Target(
+        daemon.name, unit.main_pid or None, wanted(daemon, root, unit.argv, unit.environment, account).control
+    )
 
 
 class _Properties:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kea_agent import control, keaconf
+from kea_agent.accounts import for_kea
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.diff import Change, changes
 from kea_agent.diff.compare import without_host_local
@@ -85,7 +86,9 @@ def _running(daemon: Daemon, found: Settings) -> Side:
     """What the server says that it runs; where it listens stands in its file."""
     unit = unit_of(daemon, found)
     document = keaconf.read(file_of(daemon, unit, found), daemon.root_key)
-    channel = wanted(daemon, document.root, unit.argv if unit else (), unit.environment if unit else {}).control
+    account = for_kea(unit.user if unit else None)
+    argv, environment = (unit.argv, unit.environment) if unit else ((), {})
+    channel = wanted(daemon, document.root, argv, environment, account).control
     if channel is None:
         raise AgentError(f"{document.path} has no control socket, so {daemon.binary} cannot be asked what it runs")
     answer = keaconf.utf8_tree(control.ask(channel, "config-get", timeout=_TIMEOUT).arguments)

@@ -248,3 +248,22 @@ def test_the_units_are_as_shut_as_ever(host: AgentHost) -> None:
     found = {unit: exposure(host.node, unit) for unit in MOST_EXPOSED}
     assert {unit: score for unit, score in found.items() if score > MOST_EXPOSED[unit]} == {}
     assert found[AGENT] < exposure(host.node, host.node.unit("dhcp4")) / 4
+
+
+BOUNDED = (
+    AGENT,
+    "kea-agent-unconfirmed.service",
+    "kea-agent-rehearse@1.service",
+    "system-kea_agent_rehearse.slice",
+    "kea-agent-fallback-directory@kea.service",
+)
+
+
+def test_what_a_unit_of_ours_may_take_has_a_bound(host: AgentHost) -> None:
+    """All but the fallback, which is Kea: it may have what Kea's own unit may have. The agent goes before Kea does."""
+    node = host.node
+    for unit in BOUNDED:
+        assert show(node, unit, "MemoryMax") not in ("", "infinity"), unit
+        assert int(show(node, unit, "TasksMax")) <= 1024, unit
+    assert int(show(node, AGENT, "OOMScoreAdjust")) > int(show(node, node.unit("dhcp4"), "OOMScoreAdjust") or 0)
+    assert show(node, "kea-agent-fallback@dhcp4.service", "OOMScoreAdjust") == "0"

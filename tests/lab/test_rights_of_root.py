@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from agenthost import CONFIG, AgentHost
+from labkit.host import wait_for
 from labkit.keaconfigs import find_hooks
+from labkit.network import Network
 from labs import EVERY_SUITE
 
 # A hook library that says who loads it, wherever its user may write.
@@ -98,3 +103,83 @@ def test_apply_leaves_no_copy_beside_the_file(host: AgentHost) -> None:
     assert "does not pass" in trace.stdout
     assert node.read("/tmp/lab-ls") == before
     node.run(["rm", CANDIDATE, "/tmp/lab-ls"])
+
+
+AGENT_CONFIG = "/etc/kea/kea-ctrl-agent.conf"
+# Takes connections on the host outside of the node, and says what it was sent.
+THIEF = """
+import socket, sys
+server = socket.create_server(("198.18.0.1", int(sys.argv[1])))
+print("ready", flush=True)
+server.settimeout(60)
+connection, _ = server.accept()
+connection.settimeout(5)
+print("received", repr(connection.recv(4096)), flush=True)
+"""
+
+
+def test_no_password_leaves_the_host_and_no_file_of_roots_is_one(host: AgentHost) -> None:
+    """The configuration names a file of root's as the password, and another host to send it to."""
+    node = host.node
+    node.run(["sh", "-c", "umask 077; echo top-secret-word > /root/lab-secret"])
+    before = node.read(AGENT_CONFIG)
+    named = (
+        '{ "Control-agent": { "http-host": "198.18.0.1", "http-port": 8199, "authentication": { "type": "basic", '
+        '"clients": [ { "user": "kea", "password-file": "/root/lab-secret" } ] } } }'
+    )
+    node.systemctl("stop", "kea-agent")
+    try:
+        node.replace(AGENT_CONFIG, named)
+        outside = Network(node.spec.name).enter(sys.executable, "-c", THIEF, "8199")
+        with subprocess.Popen(outside, stdout=subprocess.PIPE, text=True) as thief:
+            assert thief.stdout is not None
+            assert thief.stdout.readline() == "ready\n"
+            said = [node.run(["kea-agent", *words], check=False) for words in (["diff", "ctrl-agent"], ["metrics"])]
+            thief.kill()
+            heard = thief.stdout.read()
+        assert "no address of this host" in said[0].stderr
+        assert "Authorization" not in heard
+        assert "received" not in heard or "b''" in heard
+        node.replace(AGENT_CONFIG, named.replace("198.18.0.1", "127.0.0.1").replace("8199", "8198"))
+        with node.start(["python3", "-c", THIEF.replace("198.18.0.1", "127.0.0.1"), "8198"]) as thief:
+            assert thief.stdout is not None
+            assert thief.stdout.readline() == "ready\n"
+            node.run(["timeout", "30", "kea-agent", "diff", "ctrl-agent"], check=False)
+            heard = thief.communicate(timeout=60)[0]
+        assert "top-secret-word" not in base64_words(heard)
+    finally:
+        node.replace(AGENT_CONFIG, before)
+        node.run(["rm", "/root/lab-secret"])
+        node.systemctl("start", "kea-agent")
+
+
+def base64_words(heard: str) -> str:
+    """What was sent, with what it says in base64."""
+    words = [word for word in re.split(r"[^A-Za-z0-9+/=]", heard) if len(word) > 7 and len(word) % 4 == 0]
+    return heard + " ".join(base64.b64decode(word).decode(errors="replace") for word in words)
+
+
+@pytest.mark.parametrize("odd", ["/dev/zero", "/run/kea/lab-fifo"])
+def test_a_password_file_that_is_none_costs_one_pass(host: AgentHost, odd: str) -> None:
+    """The pass of that file ends, and its memory is as before; the next file is taken in."""
+    node = host.node
+    node.run(["setpriv", "--reuid=_kea", "--regid=_kea", "--init-groups", "--", "mkfifo", "/run/kea/lab-fifo"])
+    before, text = host.outcomes("ctrl-agent"), node.read(AGENT_CONFIG)
+    password = re.search(r'"password(?:-file)?": "[^"]*"', text)
+    assert password
+    try:
+        node.replace(AGENT_CONFIG, text.replace(password[0], f'"password-file": "{odd}"'))
+        for _ in wait_for(every=0.2):
+            if host.outcomes("ctrl-agent") != before:
+                break
+        else:
+            raise AssertionError("the pass did not end")
+        pid = node.systemctl("show", "--property=MainPID", "--value", "kea-agent")
+        peak = re.search(r"VmHWM:\s+(\d+) kB", node.read(f"/proc/{pid}/status"))
+        assert peak
+        assert int(peak[1]) < 300_000
+    finally:
+        node.replace(AGENT_CONFIG, text)
+        node.run(["rm", "/run/kea/lab-fifo"])
+    done = node.run(["kea-agent", "reload", "ctrl-agent"], check=False, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr

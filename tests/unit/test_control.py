@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import fakes
 import pytest
 from fakes import HASH, FakeKea, Manner
 
-from kea_agent.control import AbsentError, Channel, HttpChannel, TlsFiles, UnixChannel, ask
+from kea_agent.control import AbsentError, Channel, HttpChannel, TlsFiles, UnixChannel, _ensure_own_address, ask
 from kea_agent.errors import ControlError
 
 PAGE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html><h1>502 Bad Gateway</h1></html>"
@@ -100,6 +101,67 @@ def test_json_that_is_no_answer(tmp_path: Path, words: bytes) -> None:
             ask(kea.channel, "status-get")
 
 
+def nested(depth: int) -> bytes:
+    return b'{"result": 0, "arguments": {"a": ' + b"[" * depth + b"]" * depth + b"}}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (nested(199), None),
+        (nested(200), "nested deeper than 200"),
+        (nested(600), "nested deeper than 200"),
+        (nested(100_000), "nested deeper than 200|not JSON"),
+        (b'{"result": 0, "arguments": {"a": 18446744073709551615, "b": -9223372036854775808}}', None),
+        (b'{"result": 0, "arguments": {"a": 18446744073709551616}}', "not JSON"),
+        (b'{"result": 0, "arguments": {"a": 1' + b"0" * 5000 + b"}}", "not JSON"),
+        (b'{"result": 0, "arguments": {"a": 1e400}}', "not JSON"),
+        (b'{"result": 0, "arguments": {"a": NaN}}', "not JSON"),
+        (b'{"result": 0, "arguments": {"a": -Infinity}}', "not JSON"),
+    ],
+)
+def test_answers_that_would_break_whoever_reads_them(tmp_path: Path, answer: bytes, words: str | None) -> None:
+    with FakeKea.unix(tmp_path / "kea.sock") as kea:
+        kea.manner = fakes.saying(answer)
+        if words is None:
+            assert ask(kea.channel, "status-get").result == 0
+            return
+        with pytest.raises(ControlError, match=words):
+            ask(kea.channel, "status-get")
+
+
+class Connection:
+    """The two ends of one, as the kernel has them."""
+
+    def __init__(self, there: str, here: str) -> None:
+        self._there, self._here = there, here
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._there, 8000
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._here, 40000
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "is_own"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.2", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::1%eth0", True),
+        ("192.0.2.2", "192.0.2.1", False),
+        ("2001:db8::2", "2001:db8::1", False),
+        ("fe80::2%eth0", "fe80::1%eth0", False),
+    ],
+)
+def test_nothing_is_sent_to_another_host(there: str, here: str, is_own: bool) -> None:
+    connection = cast("socket.socket", Connection(there, here))
+    with contextlib.nullcontext() if is_own else pytest.raises(OSError, match="no address of this host"):
+        _ensure_own_address(connection)
+
+
 def test_arguments_that_are_no_map_count_as_none(tmp_path: Path) -> None:
     with FakeKea.unix(tmp_path / "kea.sock") as kea:
         kea.manner = fakes.saying(b'{"result": 0, "arguments": [1, 2]}')
@@ -180,7 +242,7 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
         openssl x509 -req -in kea.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out kea.pem -days 2
     """
     subprocess.run(["sh", "-ec", script], cwd=directory, check=True, capture_output=True)
-    return TlsFiles(*(str(directory / name) for name in ("ca.pem", "kea.pem", "kea.key")))
+    return TlsFiles(str(directory / "ca.pem"), str(directory / "kea.pem"), str(directory / "kea.key"))
 
 
 @contextlib.contextmanager
