@@ -35,6 +35,7 @@ from kea_agent.metrics import (
     Wishes,
     World,
     legacy_pages,
+    rest,
 )
 from kea_agent.notify import Notifier
 from kea_agent.outcome import DaemonStatus, Pass, Urge
@@ -48,6 +49,8 @@ from kea_agent.web import Site
 from kea_agent.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+_POLL_WITHOUT_INOTIFY = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,13 @@ class Agent:
         self._notifier = Notifier()
         self._watcher = Watcher()
         self._memory = Memory(Store(places.state), History(places.state, self._settings.history))
-        collection = Collection(World(self._targets, self._units, self._properties, self._noticed, self._wishes))
+        world = World(self._targets, self._units, self._properties, self._noticed, self._wishes)
+        collection = Collection(world, rest)
         self._metrics = AgentMetrics(
             version=__version__, daemons=BY_NAME, statuses=self.statuses, watch=self._counters, kea=collection.collect
         )
         self._site = Site(
-            render=self._metrics.render,
+            render=self._metrics.chunks,
             statuses=self.statuses,
             ready=self._is_ready,
             more=legacy_pages(collection.collect),
@@ -113,6 +117,7 @@ class Agent:
         self._done = asyncio.Event()
         self._trouble = ""
         self._mistake = ""
+        self._is_hearing = False
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises AgentError when it cannot begin, or cannot go on."""
@@ -170,12 +175,12 @@ class Agent:
             self._done.set()
 
     def _listen(self) -> None:
-        self._loop.add_reader(self._watcher.fd, self._files_changed)
+        self._hear_files()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._done.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         self._watch()
-        self._loop.call_later(self._settings.watch.poll_seconds, self._poll)
+        self._loop.call_later(self._poll_seconds, self._poll)
         if self._notifier.watchdog_seconds:
             self._feed_watchdog(self._notifier.watchdog_seconds / 2)
 
@@ -244,12 +249,26 @@ class Agent:
 
     def _poll(self) -> None:
         """The safety net: what no event told (bind mounts, lost signals, new packages) is found here."""
+        self._loop.call_later(self._poll_seconds, self._poll)
+        self._hear_files()
         self._watch()
         for worker in self._workers.values():
             self._unit_changed(worker)
             worker.glance()
         self._publish_status()
-        self._loop.call_later(self._settings.watch.poll_seconds, self._poll)
+
+    @property
+    def _poll_seconds(self) -> float:
+        """Without inotify a poll is all there is."""
+        wanted = self._settings.watch.poll_seconds
+        return wanted if self._watcher.is_open else min(wanted, _POLL_WITHOUT_INOTIFY)
+
+    def _hear_files(self) -> None:
+        """Listen to inotify, or try again to have it: the host may have had no instance left."""
+        if self._is_hearing or not (self._watcher.is_open or self._watcher.open()):
+            return
+        self._is_hearing = True
+        self._loop.add_reader(self._watcher.fd, self._files_changed)
 
     def _feed_watchdog(self, period: float) -> None:
         self._systemd.drain()
@@ -275,7 +294,8 @@ class Agent:
             self._trouble = "settings not reloaded, the old ones hold; "
             for line in str(error).splitlines():
                 logger.error("settings not reloaded, the old ones hold: %s", line)
-        self._notifier.ready(self._summary())
+        finally:
+            self._notifier.ready(self._summary())
 
     # -- what is told
 
@@ -310,7 +330,8 @@ class Agent:
             for each in self.statuses()
             if each.unit or not each.last
         ]
-        return self._trouble + ("; ".join(words) or "no Kea daemon is installed; looking again at every poll")
+        deaf = "" if self._watcher.is_open else f"inotify is unavailable, polling every {self._poll_seconds:g} s; "
+        return self._trouble + deaf + ("; ".join(words) or "no Kea daemon is installed; looking again at every poll")
 
     def _watch(self) -> None:
         """Watch the files that matter now; what was read of one before it was watched may be old already."""

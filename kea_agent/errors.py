@@ -13,7 +13,6 @@ AgentError              what was tried, on what, why it failed, what still holds
  │   ├─ NoUnitError     it has no such unit in memory
  │   └─ NoPropertyError this systemd does not have it: go without
  ├─ NoAgentError        the agent is not running: start it
- └─ WatchError          the kernel gave no inotify watch: look at the limits
 """
 
 from __future__ import annotations
@@ -74,10 +73,6 @@ class NoPropertyError(BusError):
 
 class NoAgentError(AgentError):
     """Nobody listens on the agent's socket."""
-
-
-class WatchError(AgentError):
-    """inotify could not watch a directory, although it is there."""
 
 
 class ExitCode(IntEnum):

@@ -18,6 +18,7 @@ from kea_agent.candidate import Candidate
 from kea_agent.control import ask
 from kea_agent.errors import ControlError
 from kea_agent.store import Remembered
+from kea_agent.units import Unit
 from kea_agent.verify import Snapshot
 
 CHANGED_OVER_CHANNEL = (
@@ -29,6 +30,7 @@ STARTED_WITH_IT = "the server was started or reloaded with this file"
 # Kea writes defaults into what it tells, and blanks.
 _MORE_THAN_THE_FILE = 8
 _SAME_COMMIT = 1.5
+_CLOCK_STEP = 2.0  # seconds between two words on the same start
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def _why(known: Remembered | None, candidate: Candidate, running: Snapshot, time
     if known and _is_remembered(known, candidate.unit.main_pid, running):
         if known.meaning == candidate.document.meaning:
             return "the file means what the server runs"
-    elif _newest_change(candidate.document.files) < _read_after(candidate.unit.main_pid, running):
+    elif not _clock_was_set_since_the_start(candidate.unit) and (
+        _newest_change(candidate.document.files) < _read_after(candidate.unit.main_pid, running)
+    ):
         return STARTED_WITH_IT
     return "the server runs exactly this already" if _is_what_the_server_tells(candidate, timeout) else None
 
@@ -81,6 +85,8 @@ def _without_a_word(known: Remembered | None, candidate: Candidate) -> Answer | 
         return None
     if known and (known.digest, known.pid) == (candidate.document.digest, pid):
         return Answer(True, "the server was proven to run this file")
+    if _clock_was_set_since_the_start(candidate.unit):
+        return None
     return Answer(True, STARTED_WITH_IT) if _newest_change(candidate.document.files) < started else None
 
 
@@ -118,6 +124,15 @@ def _is_what_the_server_tells(candidate: Candidate, timeout: float) -> bool:
         return False
     key = next(iter(candidate.document.tree))
     return keaconf.meaning_of(keaconf.utf8_tree({key: told.get(key)})) == candidate.document.meaning
+
+
+def _clock_was_set_since_the_start(unit: Unit) -> bool:
+    """Whether the times of files say nothing about what the process has read.
+
+    systemd keeps the time of the start as the clock had it then; ours is counted back from now.
+    """
+    started = proc.started_at(unit.main_pid)
+    return bool(unit.started_at and started) and abs(unit.started_at - (started or 0.0)) > _CLOCK_STEP
 
 
 def _newest_change(files: tuple[str, ...]) -> float:

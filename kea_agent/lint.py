@@ -149,14 +149,14 @@ def _comment_in(line: str) -> int:
     return next(begins, len(line))
 
 
-def shown_line(before: str, line: str, column: int) -> tuple[str, int]:
+def shown_line(before: str, line: str, column: int, *, is_broken: bool = False) -> tuple[str, int]:
     """A line of a file fit to be shown, and where in it the caret goes (0-based); nothing for one too long to show.
 
     Text has one character a byte; `before` are whole lines: the key of a secret may stand on one of them.
     """
     if len(line) > LONGEST_LINE:
         return "", 0
-    shown, caret = redacted_line(before, line, column - 1)
+    shown, caret = redacted_line(before, line, column - 1, is_broken=is_broken)
     whole = _text(shown)
     return whole, min(len(_text(shown[:caret])), len(whole))
 
@@ -176,4 +176,4 @@ def source_line(error: ConfigError) -> tuple[str, int]:
     if len(lines) < error.line:
         return "", 0
     before = "".join(f"{line}\n" for line in lines[-20:-1])
-    return shown_line(before[-CONTEXT:], lines[-1].rstrip("\r\n"), error.column or 1)
+    return shown_line(before[-CONTEXT:], lines[-1].rstrip("\r\n"), error.column or 1, is_broken=True)

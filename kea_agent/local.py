@@ -13,16 +13,20 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from kea_agent import mistakes
 from kea_agent.errors import AgentError, NoAgentError
+from kea_agent.keaconf_grammar import printable
 
 logger = logging.getLogger(__name__)
 
 SOCKET = Path("/run/kea-agent/agent.sock")
 _MAX_REQUEST_BYTES = 65536
+_MAX_ANSWER_BYTES = 256 << 20  # a scrape of many subnets
 _REQUEST_TIMEOUT = 5.0
 _PEER = struct.Struct("iII")
 
@@ -71,6 +75,8 @@ class LocalServer:
             return await self._handle(request)
         except AgentError as error:
             return {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 - a mistake costs this answer, and nothing else
+            return {"error": f"{mistakes.tell('a request', error)}; journalctl -u kea-agent has where"}
 
     async def _request(self, reader: asyncio.StreamReader) -> dict[str, Any]:
         try:
@@ -97,13 +103,32 @@ def ask(request: dict[str, Any], *, timeout: float, path: Path = SOCKET) -> dict
             connection.settimeout(timeout)
             connection.connect(str(path))
             connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = json.loads(connection.makefile("rb").readline())
+            answer = json.loads(_line(connection, time.monotonic() + timeout))
     except PermissionError as error:
         raise AgentError(f"{path}: only root and the agent's own user may ask the agent; try sudo") from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoAgentError(f"{path}: the agent is not running; try: systemctl start kea-agent") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AgentError(f"{path}: the agent did not answer within {timeout:g} s: {error}") from error
+    if not isinstance(answer, dict):
+        raise AgentError(f"{path}: the agent's answer is not a JSON object")
     if "error" in answer:
-        raise AgentError(str(answer["error"]))
-    return dict(answer)
+        raise AgentError(printable(str(answer["error"])))
+    return answer
+
+
+def _line(connection: socket.socket, deadline: float) -> bytes:
+    """One line by then (monotonic seconds); raises OSError when it is late or too long."""
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("time is up")
+        connection.settimeout(left)
+        chunk = connection.recv(1 << 16)
+        if not chunk:
+            break
+        received += chunk
+        if len(received) > _MAX_ANSWER_BYTES:
+            raise OSError(f"more than {_MAX_ANSWER_BYTES} bytes")
+    return bytes(received)

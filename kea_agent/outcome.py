@@ -69,7 +69,8 @@ class Pass:
     """One finished pass. `reason` is a sentence for a person; `at` is Unix time, `seconds` per stage reached.
 
     `rehearsal` is the word it ended with, None where there was none; `steps` are those taken to bring the server
-    back, each with whether it worked; `changes` is what was applied, a line each, without secrets.
+    back, each with whether it worked; `changes` is what was applied, a line each, without secrets. `is_mistake`: it was
+    ended by a mistake in the agent.
     """
 
     outcome: Outcome
@@ -79,6 +80,7 @@ class Pass:
     rehearsal: str | None = None
     steps: tuple[tuple[Step, bool], ...] = ()
     changes: tuple[str, ...] = ()
+    is_mistake: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@
     read ─► unchanged? ─► check, rehearse ─► gate ─► reload, verify ─► remember
                                                          └─► recover: the last known good
 
-A pass is plain code that blocks; the agent gives each daemon a thread for it. Every step hands a frozen dataclass
-to the next and any step can end the pass with a `Finding`. Whatever is cut off in the middle leaves Kea serving,
-because nothing but the reload itself, and the way back from it, touches it.
+A pass is plain code that blocks; the agent gives each daemon a thread for it. Every step hands a frozen dataclass to the
+next and any step can end the pass with a `Finding`. Nothing but the reload, and the way back from it, touches Kea.
 """
 
 from __future__ import annotations
@@ -124,8 +123,15 @@ class Pipeline:
         self._conclude(self._after(unit, finding), finding, done)
         return done, finding.retry
 
+    def ended_by_a_mistake(self, words: str) -> Pass:
+        """What is left of a pass that went wrong by a fault of ours; what was done to Kea until then stays as it is."""
+        reason = f"{words}; Kea goes on as it is, and the file is looked at again by itself"
+        last = Pass(Outcome.DEFERRED, reason, time.time(), dict(self._seconds), is_mistake=True)
+        self.status = replace(self.status, last=last)
+        return last
+
     def is_served(self) -> bool:
-        """Whether the unit, or the fallback in its place, is proven to serve now; no where systemd cannot be asked."""
+        """Whether the unit or its fallback is proven to serve now; no where systemd cannot be asked."""
         return self._stand_in.is_served()
 
     def _advance_unless_superseded(self, urge: Urge) -> tuple[Unit | None, Finding]:

@@ -10,10 +10,10 @@ parameters (high_availability/ha_config_parser.cc, radius).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from kea_agent.secrets_in_text import in_words, is_secret, spans
+from kea_agent.secrets_in_text import in_words, is_secret, outside_of_quotes, spans
 
 __all__ = ["MASK", "cleaned", "is_secret", "redacted", "redacted_line", "redacted_text"]
 
@@ -35,16 +35,20 @@ def redacted_text(text: str) -> str:
     return _masked(text, 0)[0]
 
 
-def redacted_line(before: str, line: str, column: int) -> tuple[str, int]:
-    """A line with a mask for every secret, and where in it a column (0-based) went; `before` are the lines above it."""
-    return _masked(before + line, len(before), len(before) + column)
+def redacted_line(before: str, line: str, column: int, *, is_broken: bool = False) -> tuple[str, int]:
+    """A line with a mask for every secret, and where in it a column (0-based) went; `before` are the lines above it.
+
+    A line that is no configuration may be anything (`is_broken`): words outside of quotes are masked, too.
+    """
+    more = list(outside_of_quotes(before + line)) if is_broken else []
+    return _masked(before + line, len(before), len(before) + column, more)
 
 
-def _masked(text: str, start: int, caret: int = 0) -> tuple[str, int]:
+def _masked(text: str, start: int, caret: int = 0, more: Sequence[tuple[int, int]] = ()) -> tuple[str, int]:
     """The text from an offset on, and where another offset went."""
     pieces: list[str] = []
     at, length, moved = start, 0, None
-    for begin, end in _merged([*spans(text), *in_words(text)]):
+    for begin, end in _merged([*spans(text), *in_words(text), *more]):
         if end <= start:
             continue
         mask = f'"{MASK}"' if text[begin] == '"' else MASK

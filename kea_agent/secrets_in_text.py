@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     r'(?P<string>"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"?)|(?P<open>[{\[])|(?P<close>[}\]])|(?P<comma>,)|(?P<between>[:=])'
     r"|(?P<line>\n)|(?P<word>[^\s\"{}\[\],:=]++)|(?P<space>[^\S\n]++)|(?P<other>\\)"
 )
+_PLAIN = re.compile(r"true|false|null|[-+.0-9eE]{1,24}|[^A-Za-z0-9]*")
 _SIGNS = "'`;()/*#|<>"
 _WORD = re.compile(r'[^\s"\\]++')
 
@@ -132,3 +133,22 @@ def in_words(text: str) -> Iterator[tuple[int, int]]:
             yield start + begin, start + at
         elif 0 < equals < len(word) - 1 and may_be_secret(word[:equals].strip(_SIGNS)):
             yield start + equals + 1, match.end()
+
+
+def outside_of_quotes(text: str) -> Iterator[tuple[int, int]]:
+    """Words that no configuration has: neither a key, nor a number, nor true, false or null, nor in a comment.
+
+    Whoever includes a file with a password in it has such words.
+    """
+    comment = _Behind()
+    word: re.Match[str] | None = None
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if comment.note_comment(kind, match[0]):
+            continue
+        if word and kind not in ("space", "between"):
+            yield word.span()
+        if kind != "space":
+            word = match if kind == "word" and not _PLAIN.fullmatch(match[0]) else None
+    if word:
+        yield word.span()

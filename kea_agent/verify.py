@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -31,6 +31,8 @@ _GONE_AFTER = 4.0
 _DEATH = 1.0
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.25
+# Seconds: a clock that is only slewed (NTP) is told from one that was set.
+_STEP = 0.5
 # CLOCK_REALTIME_COARSE of clock_gettime(2), for which Python has no name.
 _COARSE = 5
 
@@ -95,13 +97,32 @@ class Target:
         return cls(pid, endpoints, ha.is_configured(root), ha.listeners(root))
 
 
+def clock_offset() -> float:
+    """How far the clock is ahead of the time since boot, in seconds: it changes when the clock is set."""
+    return time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @dataclass(frozen=True)
 class Before:
-    """The same server before the signal (a time of Kea's clock); `snapshot` is None where it could not be asked."""
+    """The same server before the signal (a time of Kea's clock); `snapshot` is None where it could not be asked.
+
+    `offset` is how far that clock was ahead of the one that nobody sets.
+    """
 
     signalled: float
     snapshot: Snapshot | None
     sockets: Sockets
+    offset: float = field(default_factory=clock_offset)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the signal, whatever was done to the clock meanwhile."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) + self.offset - self.signalled
+
+    @property
+    def clock_was_set(self) -> bool:
+        """Whether times from before and after the signal cannot be compared."""
+        return abs(clock_offset() - self.offset) > _STEP
 
 
 @dataclass(frozen=True)
@@ -136,9 +157,12 @@ def keas_time() -> float:
 
 def snapshot(channel: Channel, timeout: float) -> Snapshot:
     """Ask a server for its status and hash; raises ControlError when it cannot be asked."""
+    offset = clock_offset()
     asked = keas_time()
     status = ask(channel, "status-get", timeout=timeout)
     answered = time.time()
+    if abs(clock_offset() - offset) > _STEP:
+        raise ControlError(f"status-get: {channel}: the clock was set while it was asked")
     age = status.arguments.get("reload")
     if status.result != 0 or not isinstance(age, int):
         raise ControlError(f"status-get: {channel}: {status.text or 'no reload time in the answer'}")
@@ -176,8 +200,11 @@ def took(before: Before, now: Snapshot) -> bool:
     """Whether a commit after the signal is proven."""
     old = before.snapshot
     if old is None:
-        return now.commit_from >= before.signalled
+        return now.commit_from >= before.signalled and not before.clock_was_set
     is_new = None not in (old.hash, now.hash) and now.hash != old.hash
+    if before.clock_was_set:
+        # Kea has the time of its commit from the clock as it was then: the same commit is told as the same time.
+        return is_new or now.commit_from >= old.commit_to or now.commit_to <= old.commit_from
     return is_new or now.commit_from >= min(old.commit_to, before.signalled)
 
 
@@ -214,8 +241,9 @@ class Prover:
 
     def _taken(self) -> Proof:
         silence: ControlError | None = None
+        seen: Snapshot | None = None
         for _ in self._until(time.monotonic() + self.limits.answer):
-            asked = time.time()
+            asked = self.before.elapsed
             seen, silence = self._look()
             if self._has_taken(seen):
                 return Proof(Standing.SERVING, "it runs the new configuration", seen)
@@ -223,6 +251,9 @@ class Prover:
                 return self._refused(seen)
             if silence and self._lost_its_channel(asked, silence):
                 break
+        if self.before.clock_was_set and seen and not gaps(self.target, seen):
+            words = "the clock was set meanwhile, and nothing proves that it took the file; it serves"
+            return Proof(Standing.REFUSED, words, seen)
         return self._unproven(str(silence or ""))
 
     def _survived(self) -> Proof:
@@ -267,24 +298,26 @@ class Prover:
         except ControlError as error:
             return None, error
 
-    def _lost_its_channel(self, now: float, silence: ControlError) -> bool:
+    def _lost_its_channel(self, asked: float, silence: ControlError) -> bool:
         # On a TCP port somebody else may be, who says anything or nothing.
         port = self.target.endpoints.tcp
         if port is not None and port in taken(self.target.pid):
             return True
         is_gone = isinstance(silence, AbsentError) or port is not None
-        return is_gone and self.before.snapshot is not None and now - self.before.signalled > _GONE_AFTER
+        return is_gone and self.before.snapshot is not None and asked > _GONE_AFTER
 
     def _has_taken(self, seen: Snapshot | None) -> bool:
         if seen is None:
             return self.target.endpoints.control is None and self._reopened()
         # Commits are known to a second: where that leaves it open, the sockets tell.
-        return took(self.before, seen) or (seen.commit_to >= self.before.signalled and self._reopened())
+        may_be_new = seen.commit_to >= self.before.signalled or self.before.clock_was_set
+        return took(self.before, seen) or (may_be_new and self._reopened())
 
     def _will_not_take(self, seen: Snapshot, asked: float) -> bool:
         # An answer that was long in coming may have been asked for before the reload began.
-        is_late = asked - self.before.signalled > _REFUSED_AFTER
-        return is_late and (seen.commit_to < self.before.signalled or self._kept())
+        is_late = asked > _REFUSED_AFTER
+        is_old = seen.commit_to < self.before.signalled and not self.before.clock_was_set
+        return is_late and (is_old or self._kept())
 
     def _unproven(self, silence: str) -> Proof:
         if lost := self._lost():

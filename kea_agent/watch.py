@@ -37,7 +37,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from kea_agent.errors import WatchError
 from kea_agent.route import Identity, Place, above, walk
 
 with warnings.catch_warnings():
@@ -101,13 +100,9 @@ class Watcher:
     """Watches every directory on the way to the wanted files; directories above `root` are taken for granted."""
 
     def __init__(self, root: str = "/") -> None:
-        try:
-            self._manager = inotify.WatchManager()
-        except (OSError, inotify.PyinotifyError) as exc:
-            raise WatchError(f"inotify is not to be had: {_reason(exc)}") from exc
-        self.fd = self._manager.get_fd()
-        os.set_inheritable(self.fd, False)  # pyinotify calls inotify_init() without flags
-        os.set_blocking(self.fd, False)
+        self._manager: inotify.WatchManager | None = None
+        self._why_not = ""
+        self.fd = -1
         self.events = 0
         self.overflows = 0
         self.unwatchable: tuple[str, ...] = ()
@@ -117,6 +112,25 @@ class Watcher:
         self._watches: dict[Identity, tuple[int, int]] = {}  # descriptor and mask
         self._identities: dict[int, Identity] = {}
         self._being_written: set[str] = set()
+        if not self.open():
+            logger.error("files are only polled: inotify is unavailable: %s", self._why_not)
+
+    def open(self) -> bool:
+        """Have inotify; False where the host has no instance left. What changes is then found by looking alone."""
+        try:
+            self._manager = inotify.WatchManager()
+        except (OSError, inotify.PyinotifyError) as exc:
+            self._why_not = _reason(exc)
+            return False
+        self.fd = self._manager.get_fd()
+        os.set_inheritable(self.fd, False)  # pyinotify calls inotify_init() without flags
+        os.set_blocking(self.fd, False)
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the kernel tells of changes."""
+        return self._manager is not None
 
     @property
     def watches(self) -> int:
@@ -130,6 +144,9 @@ class Watcher:
         before this call may be old by now without any hint.
         """
         before = set(self._files)
+        if self._manager is None:
+            self._files = tuple(dict.fromkeys(files))
+            return frozenset()
         self._files = tuple(dict.fromkeys(files))
         self._being_written.intersection_update(self._files)
         return frozenset(self._resolve() | (set(self._files) - before))
@@ -148,9 +165,9 @@ class Watcher:
 
     def close(self) -> None:
         """Give the descriptor and every watch back; may be called twice."""
-        if self.fd >= 0:
+        if self._manager is not None:
             self._manager.close()
-            self.fd = -1
+            self._manager, self.fd = None, -1
 
     def _drain(self) -> Iterator[Event]:
         for _ in range(_READS_AT_MOST):
@@ -178,6 +195,7 @@ class Watcher:
     def _place_of(self, event: Event) -> Place | None:
         if not event.mask & inotify.IN_IGNORED:
             return self._places.get(self._identities.get(event.wd, (-1, -1)))
+        assert self._manager is not None
         self._manager.watches.pop(event.wd, None)
         identity = self._identities.pop(event.wd, (-1, -1))
         self._watches.pop(identity, None)
@@ -251,6 +269,7 @@ class Watcher:
             if (found.st_dev, found.st_ino) != place.identity:
                 raise FileNotFoundError(place.path)
             path = f"/proc/self/fd/{fd}"
+            assert self._manager is not None
             return self._manager.add_watch(path, _mask(place), quiet=False)[path]
         finally:
             os.close(fd)
@@ -258,6 +277,7 @@ class Watcher:
     def _unwatch(self, identity: Identity) -> None:
         wd = self._watches.pop(identity)[0]
         self._identities.pop(wd, None)
+        assert self._manager is not None
         with contextlib.suppress(inotify.WatchManagerError):  # dead already, IN_IGNORED is still to be read
             self._manager.rm_watch(wd, quiet=False)
 

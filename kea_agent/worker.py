@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from kea_agent import keaconf
+from kea_agent import keaconf, mistakes
 from kea_agent.errors import AgentError
 from kea_agent.outcome import Outcome, Pass, Urge
 from kea_agent.pipeline import Pipeline
@@ -33,6 +33,7 @@ _QUIET = {Outcome.UNCHANGED, Outcome.REJECTED, Outcome.DEFERRED, Outcome.BROKEN}
 _LONGEST_PAUSE = 60.0
 # Seconds between two glances at a server of which was said that nobody serves: it may have come back by itself.
 _GLANCE = 1.0
+_FIRST_UNREST = 0.05
 
 _Asked = tuple[Urge, "asyncio.Future[Pass]"]
 
@@ -51,6 +52,7 @@ class Worker:
         self._retry_at: float | None = None
         self._deferred_since: float | None = None
         self._pause = 0.0
+        self._unrest = 0.0  # the pause before a file that never reads the same twice is looked at again
         self._seen = ""
         self._noticed: str | None = None
         self._last: Pass | None = None
@@ -112,13 +114,26 @@ class Worker:
         self.is_busy = True
         try:
             done, is_news = await self._turn(asked)
+        except Exception as error:  # noqa: BLE001 - a mistake ends this turn, and neither the agent nor the other daemons' turns
+            done, is_news = self._ended_by_a_mistake(error), True
         finally:
             self.is_busy = False
         if done is not None:
-            self._publish(self, done if is_news else None)
+            self._publish_unless_mistaken(done if is_news else None)
             for _, answer in asked:
                 if not answer.done():
                     answer.set_result(done)
+
+    def _ended_by_a_mistake(self, error: Exception) -> Pass:
+        done = self._last = self.pipeline.ended_by_a_mistake(mistakes.tell(f"a pass of {self.name}", error))
+        self._retry_in(self._longer_pause())
+        return done
+
+    def _publish_unless_mistaken(self, done: Pass | None) -> None:
+        try:
+            self._publish(self, done)
+        except Exception as error:  # noqa: BLE001 - what cannot be told must not end the turns
+            mistakes.tell(f"telling how {self.name} is", error)
 
     async def _until_due(self) -> None:
         while not self._is_due():
@@ -170,8 +185,15 @@ class Worker:
         # then, but where the writing goes on no more often than ever.
         if await self._fingerprint() != self._seen:
             self._seen = ""
-            self.glance()
+            self._glance_after_a_growing_pause()
+        else:
+            self._unrest = 0.0
         return done, is_news
+
+    def _glance_after_a_growing_pause(self) -> None:
+        """A file that reads differently each time (one of the kernel's, included) must not keep the host busy."""
+        self._loop.call_later(self._unrest, self.glance)
+        self._unrest = min(max(2 * self._unrest, _FIRST_UNREST), _LONGEST_PAUSE)
 
     def _is_repetition(self, done: Pass) -> bool:
         last = self._last

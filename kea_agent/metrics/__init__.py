@@ -2,7 +2,7 @@
 """What Prometheus gets to see; docs/usage/metrics.md lists every family."""
 
 from kea_agent.metrics.agent import AgentMetrics
-from kea_agent.metrics.collection import Collection, Scrape, Wishes, World
+from kea_agent.metrics.collection import Collection, Scrape, Wishes, World, rest
 from kea_agent.metrics.kea import Target
 from kea_agent.metrics.legacy_pages import legacy_pages
 from kea_agent.metrics.own import WatchCounters
@@ -19,4 +19,5 @@ __all__ = [
     "Wishes",
     "World",
     "legacy_pages",
+    "rest",
 ]

@@ -53,15 +53,20 @@ class AgentMetrics(Collector):
 
     def render(self) -> tuple[bytes, str]:
         """One scrape in Prometheus's text format, and its content type."""
+        chunks, kind = self.chunks()
+        return b"".join(chunks), kind
+
+    def chunks(self) -> tuple[tuple[bytes, bytes], str]:
+        """The same in two pieces; the second, which may be large, is the collection's own, and shared by all who get it."""
         scrape = self._kea()
-        return page(self._families(scrape)) + scrape.text, CONTENT_TYPE
+        return (page(self._families(scrape)), scrape.text), CONTENT_TYPE
 
     def collect(self) -> Iterator[Metric]:
         """Every small family, the agent's first; what is not known has no series."""
         yield from self._families(self._kea())
 
     def _families(self, scrape: Scrape) -> Iterator[Metric]:
-        yield from metrics(own.DEFINITIONS, self._own())
+        yield from metrics(own.DEFINITIONS, [Sample(own.ASKED, (), scrape.at), *self._own()])
         yield from metrics(passes.DEFINITIONS, self._passes.samples())
         yield self._passes.stages()
         yield from metrics(DEFINITIONS, scrape.samples)

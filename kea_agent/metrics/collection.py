@@ -32,6 +32,8 @@ DEFINITIONS = (
 )  # fmt: skip
 # For the threads to come back after their own deadlines.
 _GRACE = 0.5
+_SHARE, _LEAST_SHARE = 20.0, 2.0  # of a collection's own time
+_INTERVAL = 14.0  # seconds, a little less than Prometheus's usual 15
 # Reading a unit holds Python's lock for 1 ms, during which nothing can be asked of Kea; so Kea is asked first, and the
 # units while it makes up its answer (0.02 s with 1,000 subnets). systemd takes one call after the other anyway.
 _HEAD_START = 0.01
@@ -70,26 +72,45 @@ class Scrape:
     samples: Sequence[Sample] = ()
     text: bytes = b""
     pools: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # by daemon and subnet id
+    at: float = field(default=0.0, compare=False)  # Unix time
+
+
+def rest(seconds: float) -> float:
+    """How long Kea is left alone after a collection that took so long, whoever asks meanwhile: he gets the last one.
+
+    While Kea answers commands it answers no client. So it is asked for at most about a twentieth of the time; but whoever
+    comes every 15 s, as Prometheus does, finds a new one each time as long as a collection takes less than five seconds.
+    """
+    return max(min(_SHARE * seconds, _INTERVAL - seconds), _LEAST_SHARE * seconds)
 
 
 class Collection:
-    """Makes scrapes, one at a time."""
+    """Makes scrapes, one at a time, and with a rest after each."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, rest: Callable[[float], float] = lambda _: 0.0) -> None:
         self._world = world
+        self._rest = rest
+        self._last: Scrape | None = None
+        self._not_before = 0.0
         self._views: dict[str, _View] = {}
         self._lock = threading.Lock()
         self._running: Future[Scrape] | None = None
 
     def collect(self) -> Scrape:
-        """A scrape, or the one that is just being made for somebody else."""
+        """A scrape, or the one that is just being made for somebody else, or the last one while Kea has its rest."""
         with self._lock:
+            if self._last is not None and time.monotonic() < self._not_before:
+                return self._last
             running = self._running
             mine = self._running = running or Future()
         if running is not None:
             return running.result()
+        began = time.monotonic()
         try:
-            mine.set_result(self._collect())
+            self._last = self._collect()
+            ended = time.monotonic()
+            self._not_before = ended + self._rest(ended - began)
+            mine.set_result(self._last)
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -119,6 +140,7 @@ class Collection:
             [*samples, *(sample for answer in answers.values() for sample in answer.samples)],
             document([answer.draft for answer in answers.values() if answer.draft]),
             {daemon: answer.pools for (daemon, _), answer in answers.items() if answer.pools},
+            time.time(),
         )
 
     def _view(self, daemon: str) -> _View:

@@ -49,9 +49,14 @@ RECONNECTS = Definition(
     "Times that the connection to the system bus was made again.",
     has_daemon=False,
 )
+ASKED = Definition(
+    "kea_agent_asked_timestamp_seconds",
+    "When Kea and systemd were asked for what a scrape tells of them, in Unix time: after each time Kea has a rest.",
+    has_daemon=False,
+)
 
 DEFINITIONS = (
-    BUILD, VALID, WARNINGS, IN_SYNC, SUCCESSFUL, RELOADED, FALLBACK, LAST_GOOD, WATCHES, EVENTS, OVERFLOWS, RECONNECTS,
+    ASKED, BUILD, VALID, WARNINGS, IN_SYNC, SUCCESSFUL, RELOADED, FALLBACK, LAST_GOOD, WATCHES, EVENTS, OVERFLOWS, RECONNECTS,
 )  # fmt: skip
 
 

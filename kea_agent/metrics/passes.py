@@ -28,7 +28,11 @@ RECOVERIES = Definition(
     ("step", "result"),
 )  # fmt: skip
 
-DEFINITIONS = (OUTCOMES, REHEARSALS, RECOVERIES)
+MISTAKES = Definition(
+    "kea_agent_mistakes_total", "Passes that a mistake in the agent ended; the journal has where. Please report it."
+)
+
+DEFINITIONS = (OUTCOMES, REHEARSALS, RECOVERIES, MISTAKES)
 
 # Reading takes milliseconds, `kea-* -t` tenths of a second, a reload seconds, an HA pair up to a minute.
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -64,6 +68,7 @@ class PassCounts:
         """Count a finished pass, what happened in it, and how long each of its stages took."""
         with self._lock:
             self._counts[OUTCOMES, (daemon, done.outcome.value)] += 1
+            self._counts[MISTAKES, (daemon,)] += done.is_mistake
             if done.rehearsal:
                 self._counts[REHEARSALS, (daemon, _result(done.rehearsal))] += 1
             for step, worked in done.steps:
@@ -91,6 +96,7 @@ class PassCounts:
 
 def _counters(daemons: Iterable[str]) -> Iterator[tuple[Definition, tuple[str, ...]]]:
     for daemon in daemons:
+        yield MISTAKES, (daemon,)
         yield from ((OUTCOMES, (daemon, outcome.value)) for outcome in Outcome)
         yield from ((REHEARSALS, (daemon, _result(standing.value))) for standing in Standing)
         for step, result in product(Step, _WORKED.values()):

@@ -16,6 +16,7 @@ from kea_agent.daemons import Daemon
 from kea_agent.diff import Change, changes
 from kea_agent.diff.text import lines
 from kea_agent.errors import AgentError, BusError, ConfigError, ExitCode, NoAgentError
+from kea_agent.keaconf_grammar import printable
 from kea_agent.outcome import Outcome
 from kea_agent.settings import Settings
 from kea_agent.verbs.subjects import file_of, unit_of
@@ -110,14 +111,18 @@ def ask_for_pass(about: Subject, *, force: bool = False) -> Result:
     """Have the running agent take the file in, or say why that could not be."""
     request = {"verb": "reload", "daemons": [about.name], "again": False, "force": force}
     try:
-        done = local.ask(request, timeout=_PASS_SECONDS)["results"][about.name]
+        answer = local.ask(request, timeout=_PASS_SECONDS)
     except NoAgentError:
         unit = about.unit.name if about.unit else "the unit"
         words = f"systemctl start kea-agent has it taken in and proven; without the agent, systemctl reload {unit}"
         return Result(None, f"the agent is not running, so the server was not told of {about.path}; {words}")
     except AgentError as error:
         return Result(None, str(error))
-    return Result(Outcome(done["outcome"]), done["reason"])
+    try:
+        done = answer["results"][about.name]
+        return Result(Outcome(done["outcome"]), printable(str(done["reason"])))
+    except (KeyError, TypeError, ValueError):
+        return Result(None, f"{about.path} was written, and the agent's answer makes no sense: kea-agent status")
 
 
 def insist_on_pass(about: Subject) -> Result:

@@ -28,7 +28,10 @@ _MORE_HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Basic realm="kea-agent", charset="UTF-8"'},
 }
 
-Answer = tuple[HTTPStatus, str, bytes]
+# A body may be several pieces, some of which others are sent as well: they are not joined.
+Body = bytes | tuple[bytes, ...]
+Render = Callable[[], tuple[Body, str]]
+Answer = tuple[HTTPStatus, str, Body]
 
 
 class App:
@@ -37,13 +40,13 @@ class App:
     def __init__(
         self,
         *,
-        render: Callable[[], tuple[bytes, str]],
+        render: Render,
         statuses: Callable[[], Iterable[DaemonStatus]],
         ready: Callable[[], bool],
         guard: Guard,
         host: str,
         clock: Callable[[], float],
-        more: Mapping[str, Callable[[], tuple[bytes, str]]] | None = None,
+        more: Mapping[str, Render] | None = None,
     ) -> None:
         self._statuses = statuses
         self._ready = ready
@@ -65,9 +68,10 @@ class App:
         status, kind, body = (
             _refusal(refused) if refused else self._answer(environ["PATH_INFO"], environ["REQUEST_METHOD"])
         )
+        chunks = (body,) if isinstance(body, bytes) else body
         headers = {
             "Content-Type": kind,
-            "Content-Length": str(len(body)),
+            "Content-Length": str(sum(map(len, chunks))),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -75,7 +79,7 @@ class App:
             **self._guard.headers,
         }
         start_response(f"{status.value} {status.phrase}", [each for each in headers.items() if each[1]])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else list(filter(None, chunks))
 
     def _answer(self, path: str, method: str) -> Answer:
         if path not in self._routes:
@@ -99,7 +103,7 @@ class App:
         return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, b"not ready\n"
 
 
-def _scrape(render: Callable[[], tuple[bytes, str]]) -> Answer:
+def _scrape(render: Render) -> Answer:
     body, kind = render()
     return HTTPStatus.OK, kind, body
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5  # how exactly the time of a connection is kept
+FULL_TICK_SECONDS = 0.05  # the same while others wait for room
 RETRY_SECONDS = 15.0  # an address that could not be had: its interface may come up, its owner may go
 BUSY_PAUSE_SECONDS = 1.0  # when accept() fails for want of descriptors the connection stays ready: do not spin
 
@@ -126,6 +127,8 @@ class WebServer:
             selector.register(listener.socket, selectors.EVENT_READ, listener)
 
     def _patience(self) -> float | None:
+        if self._connections.is_full:
+            return FULL_TICK_SECONDS
         return TICK_SECONDS if self._connections else RETRY_SECONDS if self._missing else None
 
     def _take(self, listener: Listener) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequenc
 from pathlib import Path
 
 from kea_agent.outcome import DaemonStatus
-from kea_agent.web.app import App
+from kea_agent.web.app import App, Render
 from kea_agent.web.guard import Guard
 from kea_agent.web.live import LiveConfig
 from kea_agent.web.server import WebServer
@@ -32,13 +32,13 @@ class Site:
     def __init__(
         self,
         *,
-        render: Callable[[], tuple[bytes, str]],
+        render: Render,
         statuses: Callable[[], Iterable[DaemonStatus]],
         ready: Callable[[], bool],
         host: str = "",
         clock: Callable[[], float] = time.time,
         environ: MutableMapping[str, str] = os.environ,
-        more: Mapping[str, Callable[[], tuple[bytes, str]]] | None = None,
+        more: Mapping[str, Render] | None = None,
     ) -> None:
         self._live = LiveConfig()
         self._app = App(

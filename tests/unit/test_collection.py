@@ -17,7 +17,7 @@ from fakes import FakeKea, Manner, early, saying, silent, truncated
 
 from kea_agent.control import Channel, UnixChannel
 from kea_agent.errors import BusError
-from kea_agent.metrics import Collection, Scrape, Target, Wishes, World
+from kea_agent.metrics import Collection, Scrape, Target, Wishes, World, rest
 from kea_agent.metrics.families import Sample
 
 PID = os.getpid()
@@ -678,3 +678,32 @@ def test_systemd_that_cannot_be_asked() -> None:
     bench = Bench(units={"dhcp4": "kea.service"})
     bench.properties = properties
     assert success(bench.scrape()) == {("unit",): 0}
+
+
+# -- rest
+
+
+def test_kea_is_left_alone_for_a_while_and_everybody_gets_the_last_scrape(kea: FakeKea) -> None:
+    bench = Bench(dhcp4(kea.channel))
+    rests: list[float] = []
+    resting = Collection(bench.collection._world, lambda seconds: rests.append(seconds) or 3600.0)  # type: ignore[func-returns-value]
+    first = resting.collect()
+    asked = len(kea.asked)
+    assert all(resting.collect() is first for _ in range(100))
+    assert len(kea.asked) == asked
+    assert len(rests) == 1
+    assert rests[0] > 0
+
+
+def test_after_the_rest_it_is_asked_again(kea: FakeKea) -> None:
+    collection = Collection(Bench(dhcp4(kea.channel)).collection._world, lambda _: 0.0)
+    assert collection.collect() is not collection.collect()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pause"), [(0.01, 0.2), (0.1, 2.0), (0.5, 10.0), (1.0, 13.0), (4.0, 10.0), (6.0, 12.0), (10.0, 20.0)]
+)
+def test_how_long_the_rest_is(seconds: float, pause: float) -> None:
+    assert rest(seconds) == pytest.approx(pause)
+    if seconds < 4.5:
+        assert seconds + rest(seconds) < 15, "who comes every 15 s finds a new one each time"

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -150,8 +152,57 @@ def test_a_bug_in_the_handler_is_not_blamed_on_the_request(path: Path, error: Ex
     async def fail(request: dict[str, Any]) -> dict[str, Any]:
         raise error
 
-    with pytest.raises(AgentError, match="did not answer within 5 s"):
+    with pytest.raises(AgentError, match=r"a mistake in the agent .* ended a request"):
         serve(path, lambda: ask({}, timeout=5, path=path), fail)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "did not answer"),
+        (b"{", "did not answer"),
+        (b"[]\n", "not a JSON object"),
+        (b"[" * 100_000 + b"\n", "did not answer"),
+        (b'{"error": "a\\u001b[31mb"}\n', r"a\\x1b\[31mb"),
+    ],
+)
+def test_answers_that_are_none(path: Path, answer: bytes, words: str) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def speak() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        with pytest.raises(AgentError, match=words):
+            ask({}, timeout=5, path=path)
+        speaker.join()
+
+
+def test_an_answer_without_an_end_is_given_up(path: Path) -> None:
+    """Each byte comes in time, and the whole never does."""
+    stop = threading.Event()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def trickle() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while not stop.wait(0.01):
+                    connection.sendall(b"x")
+
+        speaker = threading.Thread(target=trickle)
+        speaker.start()
+        with pytest.raises(AgentError, match="did not answer"):
+            ask({}, timeout=0.3, path=path)
+        stop.set()
+        speaker.join()
 
 
 def test_no_agent(path: Path) -> None:

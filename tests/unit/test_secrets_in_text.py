@@ -130,6 +130,22 @@ def test_spans_are_in_order_and_inside(text: str, after: int) -> None:
         assert 0 <= caret <= len(shown)
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("s3cr3t-w0rd and more", f"{MASK} {MASK} {MASK}"),
+        ("  s3cr3t", f"  {MASK}"),
+        ('"valid-lifetime": 4000, true, null', '"valid-lifetime": 4000, true, null'),
+        ("valid-lifetime: 4000,", "valid-lifetime: 4000,"),
+        ('"a": 1 // words of a comment', '"a": 1 // words of a comment'),
+        ('"a": on, "b": 2', f'"a": {MASK}, "b": 2'),
+        ("99999999999999999999999999", MASK),
+    ],
+)
+def test_a_broken_line_shows_no_words_outside_of_quotes(line: str, shown: str) -> None:
+    assert redacted_line("", line, 0, is_broken=True)[0] == shown
+
+
 def test_the_caret_goes_where_its_column_went() -> None:
     line = '"password": "s3cr3t", "oops" 1'
     shown, caret = redacted_line('{ "Dhcp4": {\n', line, line.index("oops"))

@@ -564,3 +564,56 @@ def test_every_commit_is_seen_when_the_last_one_is_a_second_old(
     commit = signalled + until_commit
     before = Before(signalled, told(1000, signalled, 0), Sockets({}, {}, frozenset(), {}))
     assert took(before, told(commit, commit + later, 0))
+
+
+# The clock is set between the signal and the proof: what was noted before is in the time of the old clock.
+
+
+def in_the_old_clock(before: Before, ahead: float) -> Before:
+    """As if the clock had been set back by `ahead` seconds since then (forward, where it is negative)."""
+    old = before.snapshot
+    moved = old and replace(old, commit_from=old.commit_from + ahead, commit_to=old.commit_to + ahead)
+    return replace(before, signalled=before.signalled + ahead, offset=before.offset + ahead, snapshot=moved)
+
+
+@pytest.mark.parametrize("ahead", [3.0, 3600.0, -3.0, -3600.0])
+@pytest.mark.parametrize("version", [(2, 2, 0), (3, 0, 4)])
+def test_a_good_file_is_no_refused_one_because_the_clock_was_set(
+    tmp_path: Path, ahead: float, version: tuple[int, int, int]
+) -> None:
+    with FakeKea.unix(tmp_path / "kea.sock", version=version) as kea:
+        server = Server(kea)
+        before = in_the_old_clock(server.before(LONG_AGO), ahead)
+        server.reload()
+        proof = server.prove(before=before)
+        server.close()
+    assert proof.standing is Standing.SERVING, proof
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_a_refusal_is_one_when_the_clock_was_set(tmp_path: Path, ahead: float) -> None:
+    """Kea has the time of its last commit from the old clock, and tells an age that may be below 0."""
+    with FakeKea.unix(tmp_path / "kea.sock", version=(2, 2, 0)) as kea:
+        server = Server(kea)
+        before = in_the_old_clock(server.before(LONG_AGO), ahead)
+        kea.committed += ahead
+        proof = server.prove(before=before)
+        server.close()
+    assert proof.standing is Standing.REFUSED, proof
+
+
+def test_where_nothing_proves_it_a_server_that_serves_is_left_alone(tmp_path: Path) -> None:
+    """It could not be asked before the signal, opens nothing anew, and the clock was set: no reason to take a file back."""
+    with FakeKea.unix(tmp_path / "kea.sock", version=(2, 2, 0)) as kea:
+        server = Server(kea)
+        before = replace(in_the_old_clock(server.before(), 3600.0), snapshot=None)
+        proof = server.prove(before=before)
+        server.close()
+    assert proof.standing is Standing.REFUSED, proof
+    assert "the clock was set meanwhile" in proof.reason
+
+
+def test_seconds_since_the_signal_whatever_the_clock_says(server: Server) -> None:
+    before = in_the_old_clock(server.before(LONG_AGO), 3600.0)
+    assert before.clock_was_set
+    assert LONG_AGO <= before.elapsed < LONG_AGO + 60

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pytest
 
-from kea_agent.errors import WatchError
 from kea_agent.route import walk
 from kea_agent.watch import Hint, Kind, Watcher, parse
 
@@ -538,15 +537,26 @@ def test_directory_that_may_be_passed_but_not_read(tmp_path: Path) -> None:
     run(script, tmp_path, *(["setpriv", "--bounding-set=-all"] if os.geteuid() == 0 else []))
 
 
-def test_no_inotify_instance_left() -> None:
+def test_no_inotify_instance_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
-        with pytest.raises(WatchError) as caught:
-            Watcher()
+        watcher = Watcher()
+        assert not watcher.is_open
+        assert not watcher.open()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert str(caught.value) == "inotify is not to be had: Too many open files (fs.inotify.max_user_instances)"
+    words = "files are only polled: inotify is unavailable: Too many open files (fs.inotify.max_user_instances)"
+    assert caplog.messages == [words]
+    main = write(tmp_path / "main", "x")
+    assert watcher.want([main]) == frozenset()
+    assert watcher.watches == 0
+    watcher.close()
+    assert watcher.open()
+    assert watcher.want([main]) == {main}
+    write(Path(main), "y")
+    assert Hint(main, Kind.FINISHED) in watcher.read()
+    watcher.close()
 
 
 # -- the queue

@@ -41,6 +41,9 @@ class CountingPipeline:
         self.during()
         return Pass(self.end[0], "because", 0.0), self.end[1]
 
+    def ended_by_a_mistake(self, words: str) -> Pass:
+        return Pass(Outcome.DEFERRED, words, 0.0, is_mistake=True)
+
     def is_served(self) -> bool:
         self.glances += 1
         self.during_glance()
@@ -277,3 +280,85 @@ def test_a_deferral_does_not_go_on_for_ever(tmp_path: Path, caplog: pytest.LogCa
 
     played(tmp_path, scene)
     assert "kea-agent reload dhcp4" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [RecursionError, OverflowError, KeyError("hunter2"), MemoryError, UnicodeError, ZeroDivisionError]
+)
+def test_a_mistake_ends_one_pass_and_is_tried_again(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(place: Place) -> None:
+        def fail() -> None:
+            place.pipeline.during = lambda: None
+            raise error
+
+        place.pipeline.during = fail
+        place.save("{ }")
+        await place.until_runs(3)  # the one that fails, and the retry
+
+    found = played(tmp_path, scene)
+    ends = [done for done in found.published if done]
+    assert [done.is_mistake for done in ends] == [False, True, False]
+    assert "ended a pass of dhcp4" in caplog.text
+    assert "in fail" in caplog.text, "where it happened"
+    assert "hunter2" not in caplog.text
+
+
+def test_whoever_asked_is_told_of_a_mistake(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.pipeline.during = lambda: 1 / 0
+        done = await asyncio.wait_for(place.worker.ask(Urge.AGAIN), 5)
+        assert done.is_mistake
+        assert "a mistake in the agent (ZeroDivisionError)" in done.reason
+
+    played(tmp_path, scene)
+
+
+def test_what_cannot_be_told_ends_nothing(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.worker._publish = lambda *_: 1 / 0  # type: ignore[assignment]
+        place.save("{ }")
+        await place.until_runs(2)
+        place.save("{  }")
+        await place.until_runs(3)
+
+    played(tmp_path, scene)
+
+
+def test_a_file_that_never_reads_the_same_twice_is_looked_at_less_and_less(tmp_path: Path) -> None:
+    """Of the pauses, and not of the time: each is twice the one before."""
+    pauses: list[float] = []
+
+    async def scene(place: Place) -> None:
+        numbers = iter(range(1000))
+
+        def later(seconds: float, do: Callable[[], object]) -> None:
+            pauses.append(seconds)
+            loop.call_soon(do)
+
+        loop = place.worker._loop
+        place.worker._loop = _Loop(loop, later)  # type: ignore[assignment]
+        place.pipeline.during = lambda: place.file.write_text(f"{{ {' ' * next(numbers)} }}")
+        place.save("{ }")
+        await place.until_runs(14)
+        place.pipeline.during = lambda: None
+        place.worker._loop = loop
+
+    played(tmp_path, scene)
+    assert pauses[0] == 0
+    assert pauses[1:5] == [0.05, 0.1, 0.2, 0.4]
+    assert max(pauses) <= 60
+
+
+class _Loop:
+    """The loop, with another way to wait."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, call_later: Callable[[float, Callable[[], object]], None]
+    ) -> None:
+        self._loop = loop
+        self.call_later = call_later
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
