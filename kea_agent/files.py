@@ -17,25 +17,6 @@ from typing import BinaryIO
 _MOST_STEPS = 256  # names on the way to a file, those in links counted: links that lead in circles end
 
 
-def read_regular(path: str | Path, most: int, *, directory: int | None = None, follow: bool = True) -> bytes:
-    """The whole content of a regular file of at most `most` bytes, whatever somebody puts in its place meanwhile.
-
-    It never waits (a FIFO) and never reads on (a device, a file that grows). A relative path is looked up in
-    `directory`, an open one; with `follow` false the last name may not be a symlink. Raises OSError: EINVAL for
-    what is no regular file, EFBIG for a larger one.
-    """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, dir_fd=directory)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with open(descriptor, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
-    return data
-
-
 @contextmanager
 def in_memory(data: bytes) -> Iterator[str]:
     """A path for this process alone at which these bytes can be read; nothing is left, however the process ends."""

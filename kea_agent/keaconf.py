@@ -26,7 +26,8 @@ from itertools import accumulate
 from typing import Any
 
 from kea_agent.errors import ConfigError
-from kea_agent.keaconf_grammar import parse, printable, shown, utf8_tree
+from kea_agent.foreign import printable
+from kea_agent.keaconf_grammar import parse, shown, utf8_tree
 
 __all__ = ["MAX_BYTES", "Document", "Source", "file_set", "fingerprint", "json_text", "meaning_of", "read", "utf8_tree"]
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kea_agent.errors import ConfigError
+from kea_agent.foreign import printable
 from kea_agent.secrets_in_text import may_be_secret
 
 MAX_DEPTH = 200  # Kea's -t has no limit, but 3.0 cannot print more than 100; and whoever walks the tree may recurse
@@ -67,16 +68,6 @@ def utf8_tree(value: Any) -> Any:
     if isinstance(value, str) and not value.isascii() and max(value) <= "\xff":
         return value.encode("latin-1").decode("utf-8", "surrogateescape")
     return value
-
-
-def printable(text: str) -> str:
-    """Fit for a terminal, a log and a UTF-8 file, whatever bytes it came from."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    is_byte = "\udc80" <= character <= "\udcff"
-    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else character.encode("unicode_escape").decode()
 
 
 def shown(text: str, limit: int = 60) -> str:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from kea_agent import keaconf
 from kea_agent.errors import ConfigError
-from kea_agent.keaconf_grammar import printable, utf8_tree
+from kea_agent.foreign import printable
+from kea_agent.keaconf_grammar import utf8_tree
 
 Path = tuple[str | int, ...]
 

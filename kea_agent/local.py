@@ -20,7 +20,7 @@ from typing import Any
 
 from kea_agent import mistakes
 from kea_agent.errors import AgentError, NoAgentError
-from kea_agent.keaconf_grammar import printable
+from kea_agent.foreign import printable
 
 logger = logging.getLogger(__name__)
 

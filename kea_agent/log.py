@@ -11,13 +11,15 @@ import logging
 import os
 import sys
 
+from kea_agent.foreign import printable
+
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return " | ".join(line for line in super().format(record).splitlines() if line.strip())
+        return " | ".join(printable(line) for line in super().format(record).splitlines() if line.strip())
 
 
 class _Journal(_OneLine):

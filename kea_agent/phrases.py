@@ -20,6 +20,7 @@ MEANING: Mapping[str, str] = {
 }
 ON_FALLBACK = "cannot run its file: the fallback unit serves the last known good configuration"
 GOOD = frozenset({Outcome.UNCHANGED, Outcome.APPLIED})
+_FOREVER = 1e11  # seconds: three thousand years
 _DOWN = ("inactive", "failed")  # with systemd's sub-state behind it where there is room
 
 
@@ -32,13 +33,18 @@ def is_down(unit_state: object, main_pid: object) -> bool:
 
 
 def iso(at: float) -> str:
-    """Unix time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Unix time as ISO 8601 in UTC, to the second; of a moment that no calendar has, its number."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{at:g}"
 
 
 def ago(at: float, now: float) -> str:
     """A moment as people say it: `just now`, `2 min ago`, `in 5 s`."""
     distance = abs(now - at)
+    if not distance < _FOREVER:
+        return "at a time that cannot be"
     if distance < 1:
         return "just now"
     steps = ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h"), (float("inf"), 86400, "days"))

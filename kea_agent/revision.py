@@ -23,6 +23,7 @@ _MOST_BYTES = 1 << 30  # as much as the settings allow a configuration to have
 _TEXTS = ("daemon", "meaning", "proof", "file_name")
 _TEXTS_OR_NONE = ("hash", "kea_version")
 _TIMES = ("at", "proven_at")
+_LAST_MOMENT = 253402300800.0  # Unix time: the year 10000, where calendars end
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _revision(fields: dict[str, Any]) -> Revision:
         raise ValueError(f"it is from another version: {error}") from error
     texts = all(isinstance(fields[name], str) for name in _TEXTS)
     texts_or_none = all(isinstance(fields[name], (str, NoneType)) for name in _TEXTS_OR_NONE)
-    times = all(isinstance(fields[name], (int, float)) for name in _TIMES)
-    if not (texts and texts_or_none and times and isinstance(revision.number, int)):
-        raise ValueError("its head has values of wrong types")
+    times = all(isinstance(fields[name], (int, float)) and 0 <= fields[name] < _LAST_MOMENT for name in _TIMES)
+    is_number = isinstance(revision.number, int) and 0 <= revision.number < 10**9
+    if not (texts and texts_or_none and times and is_number):
+        raise ValueError("its head has values that cannot be")
     return revision

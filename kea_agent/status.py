@@ -14,10 +14,12 @@ from kea_agent.errors import AgentError
 from kea_agent.files import write_atomically
 from kea_agent.outcome import DaemonStatus, Outcome, Pass
 from kea_agent.phrases import GOOD, MEANING, ON_FALLBACK, ago, is_down, iso
+from kea_agent.regular import read_regular
 
 Document = dict[str, Any]
 Live = Mapping[str, Mapping[str, object]]
 
+_MOST_BYTES = 64 << 20
 WIDTH = 80
 # The agent writes at least at every poll (60 s by default); several of them missed are worth a word.
 STALE_SECONDS = 300.0
@@ -103,7 +105,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 def read(path: Path) -> Document | None:
     """The document at `path`, None if there is none: the agent removes it when it stops. AgentError if it is damaged."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_regular(path, _MOST_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from kea_agent.files import write_atomically
+from kea_agent.regular import read_regular
 
 logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 1 << 20
+_LAST_MOMENT = 253402300800.0  # Unix time: the year 10000, where calendars end
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Store:
         """What is remembered; a file that is gone or damaged is as good as none (the world is read again)."""
         path = self._path(daemon)
         try:
-            return _checked(json.loads(path.read_text()))
+            return _checked(json.loads(read_regular(path, _MOST_BYTES)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -73,6 +77,7 @@ def _checked(fields: dict[str, Any]) -> Remembered:
         "" if remembered.hash is None else remembered.hash,
     )
     times = (remembered.committed_at, remembered.reloaded_at or 0, remembered.changed_at or 0)
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(time, (int, float)) for time in times):
+    are_times = all(isinstance(time, (int, float)) and abs(time) < _LAST_MOMENT for time in times)
+    if not all(isinstance(text, str) for text in texts) or not are_times or not isinstance(remembered.pid, int):
         raise TypeError("wrong types")
     return remembered

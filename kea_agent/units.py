@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from kea_agent.daemons import Daemon, option
 from kea_agent.errors import NoReloadError
-from kea_agent.files import read_regular
+from kea_agent.regular import read_regular
 
 _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\})")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kea_agent.diff.compare import Change, Kind
+from kea_agent.foreign import printable
 from kea_agent.redact import redacted
 
 _SIGNS = {Kind.ADDED: "+", Kind.REMOVED: "-", Kind.CHANGED: "~"}
@@ -20,7 +21,7 @@ def lines(changes: Iterable[Change], *, color: bool) -> list[str]:
     """One line a change: a sign, where it is, and what it was and is."""
     found = []
     for change in changes:
-        line = f"{_SIGNS[change.kind]} {' > '.join(change.path)}: {_what(change)}"
+        line = printable(f"{_SIGNS[change.kind]} {' > '.join(change.path)}: {_what(change)}")
         found.append(f"{_COLORS[change.kind]}{line}{_PLAIN}" if color else line)
     return found
 

@@ -7,12 +7,14 @@ one line, `export`. Everything else that a shell would run is an error with its 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
 
 from kea_agent.errors import ConfigError
 from kea_agent.keactrl.errors import MissingVariableError
+from kea_agent.regular import NotRootsOwnError, read_regular, read_roots_own
 
 MAX_BYTES = 1 << 20
 
@@ -24,6 +26,13 @@ _ESCAPE = re.compile(r"\\(\n|[^\n])")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _QUOTED = re.compile(r'[^"\\$`\x00]+')
 _WORD_END = re.compile(r"[ \t\n]|\Z")
+
+
+class UntrustedError(ConfigError):
+    """Whoever may write it could have root run anything by it: it names the programs that are run."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"not used: it says what root runs, and {why}", file=path)
 
 
 class Conf:
@@ -57,13 +66,13 @@ def read(path: str, prefix: str, environ: Mapping[str, str]) -> Conf:
 
 def _text(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return os.fsdecode(read_roots_own(path, MAX_BYTES) if os.geteuid() == 0 else read_regular(path, MAX_BYTES))
+    except NotRootsOwnError as error:
+        raise UntrustedError(path, error.why) from error
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ConfigError(f"larger than {MAX_BYTES} bytes, which no keactrl.conf is", file=path) from error
         raise ConfigError(f"cannot read it: {os.strerror(error.errno or 0).lower()}", file=path) from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"larger than {MAX_BYTES} bytes, which no keactrl.conf is", file=path)
-    return os.fsdecode(data)
 
 
 class _Reader:

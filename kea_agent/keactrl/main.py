@@ -45,7 +45,7 @@ def _run(argv: Sequence[str], kea: Installation, environ: dict[str, str]) -> int
     arguments = parse(argv, kea)
     if arguments.command not in COMMANDS:
         return _answer(arguments.command, kea)
-    view = AgentView()
+    view = AgentView(is_believed=arguments.command == "status" or os.geteuid() != 0)
     units = Units(view)
     source = _source(arguments, kea, units, view, environ)
     if arguments.command == "status":
@@ -69,13 +69,22 @@ def _source(
     arguments: Arguments, kea: Installation, units: Units, view: AgentView, environ: Mapping[str, str]
 ) -> Source:
     path = arguments.conf_path or kea.conf_path
+    may_do_without = arguments.conf_path is None and is_booted() and kea.is_installed
     if os.path.isfile(path):
         from kea_agent.keactrl import conf  # noqa: PLC0415 - packaged Kea has none
 
-        found = conf.read(path, kea.prefix, environ)
-        _check(found, kea)
-        return ConfSource(found, kea, units, environ)
-    if arguments.conf_path is None and is_booted() and kea.is_installed:
+        try:
+            found = conf.read(path, kea.prefix, environ)
+        except conf.UntrustedError as error:
+            if not may_do_without:
+                raise RefusedError(
+                    f"{error}; give it to root, in a directory of root's, and name it with -c"
+                ) from error
+            say.aside(f"{error}; systemd's units are used. To use it, put it into a directory of root's: -c FILE")
+        else:
+            _check(found, kea)
+            return ConfSource(found, kea, units, environ)
+    if may_do_without:
         return UnitSource(kea, units, view, environ)
     raise RefusedError(f"keactrl configuration file doesn't exist in {path}.")
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 
 from kea_agent import proc
+from kea_agent.foreign import printable
 from kea_agent.keactrl import say
 from kea_agent.keactrl.errors import FailedError
+from kea_agent.regular import read_regular
 
 _PID_DIGITS = 10
+_MOST_OF_A_PID_FILE = 64  # bytes
+_RELOAD_SECONDS = 600.0
 _COMM_LENGTH = 15  # the kernel cuts names there (proc(5))
 
 
@@ -39,8 +44,7 @@ def running(path: str, binary: str) -> int:
     Raises PermissionError where the file cannot be read: then it is not known.
     """
     try:
-        with open(path, "rb") as file:
-            text = file.read().strip()
+        text = read_regular(path, _MOST_OF_A_PID_FILE).strip()
     except PermissionError:
         raise
     except OSError:
@@ -69,7 +73,14 @@ def send(pid: int, name: str, number: signal.Signals) -> None:
 
 
 def reload(pid: int) -> None:
-    """Check the daemon's file, signal it, and prove that it serves the file; raises FailedError."""
+    """Check the daemon's file, signal it, and prove that it serves the file; raises FailedError.
+
+    For root with the rights of the daemon's own user: what it runs for that, and where, is what the process says.
+    """
+    owner = _uid(pid)
+    if os.geteuid() == 0 and owner:
+        _reload_as(owner, pid)
+        return
     from kea_agent import unit_reload, verify  # noqa: PLC0415 - the other commands do without the checks
 
     try:
@@ -78,6 +89,41 @@ def reload(pid: int) -> None:
         raise FailedError(str(error)) from error
     if said.endswith(verify.UNPROVEN):
         say.aside(said)
+
+
+def _reload_as(uid: int, pid: int) -> None:
+    import subprocess  # noqa: PLC0415 - the other commands do without
+
+    from kea_agent.accounts import Account, of_user  # noqa: PLC0415
+
+    try:
+        account = of_user(str(uid))
+    except KeyError:
+        account = Account(str(uid), uid, uid)
+    place = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = account.runs([sys.executable, "-ISc", _RELOAD, place, str(pid)])
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_RELOAD_SECONDS, text=True)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FailedError(f"as user {account.name}: {error}") from error
+    said = printable(" ".join((done.stdout + done.stderr).split()))
+    if done.returncode != 0:
+        raise FailedError(said or f"as user {account.name}: it exited with {done.returncode}")
+    if said:
+        say.aside(said)
+
+
+# What is told is what is open only: a proof needs no words.
+_RELOAD = """
+import sys
+sys.path[:0] = [sys.argv[1], "/usr/lib/python3/dist-packages"]
+from kea_agent import unit_reload, verify
+try:
+    said = unit_reload.reload(int(sys.argv[2]))
+except (unit_reload.RefusedError, OSError) as error:
+    sys.exit(str(error))
+print(said if said.endswith(verify.UNPROVEN) else "")
+"""
 
 
 def user_name(uid: int) -> str:
@@ -89,7 +135,12 @@ def user_name(uid: int) -> str:
 
 
 def _owner(pid: int) -> str:
+    uid = _uid(pid)
+    return "another user" if uid is None else user_name(uid)
+
+
+def _uid(pid: int) -> int | None:
     try:
-        return user_name(os.stat(f"/proc/{pid}").st_uid)
+        return os.stat(f"/proc/{pid}").st_uid
     except OSError:
-        return "another user"
+        return None

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kea_agent import proc
-from kea_agent.errors import BusError
+from kea_agent.daemons import Daemon
+from kea_agent.errors import BusError, SettingsError
+from kea_agent.foreign import printable_tree
 from kea_agent.keactrl.servers import Server
+from kea_agent.regular import read_regular
 
 if TYPE_CHECKING:
     from kea_agent.bus import Bus
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from kea_agent.units import Unit
 
 STATUS_FILE = "/run/kea-agent/status.json"
+SETTINGS = "/etc/kea-agent"
+_MOST_BYTES = 64 << 20
 BOOTED = "/run/systemd/system"
 _SLICES = ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice", "/sys/fs/cgroup/unified/system.slice")
 
@@ -28,10 +33,14 @@ def is_booted() -> bool:
 
 
 class AgentView:
-    """What the running agent has written down; empty without one."""
+    """What the running agent has written down; empty without one.
 
-    def __init__(self, path: str = STATUS_FILE) -> None:
+    Kea's user could have written it, too: it is shown, and nothing that root does goes by it (`is_believed`).
+    """
+
+    def __init__(self, path: str = STATUS_FILE, *, is_believed: bool = True) -> None:
         self._path = path
+        self._is_believed = is_believed
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -40,9 +49,9 @@ class AgentView:
 
         try:
             found = json.loads(self._text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return {str(key): printable_tree(item) for key, item in found.items()} if isinstance(found, dict) else {}
 
     def mentions(self, words: Iterable[str]) -> bool:
         """Whether any of the words is in it: a look that costs nothing."""
@@ -51,8 +60,7 @@ class AgentView:
     @cached_property
     def _text(self) -> bytes:
         try:
-            with open(self._path, "rb") as file:
-                return file.read()
+            return read_regular(self._path, _MOST_BYTES)
         except OSError:
             return b""
 
@@ -63,6 +71,8 @@ class AgentView:
 
     def config_file(self, server: Server) -> str | None:
         """The daemon's configuration file, where there is a unit of it."""
+        if not self._is_believed:
+            return None
         found = self.of(server)
         return str(found["config_file"]) if found.get("unit") and found.get("config_file") else None
 
@@ -101,7 +111,7 @@ class Units:
 
         if server.daemon is None or not is_booted():
             return None
-        unit = units.discover(self.bus, server.daemon, self._view.of(server).get("unit"))
+        unit = units.discover(self.bus, server.daemon, _configured_unit(server.daemon, self._view.of(server)))
         return unit if unit and unit.load_state in ("loaded", "masked") else None
 
     def file_state(self, server: Server) -> str:
@@ -117,6 +127,21 @@ class Units:
                 if proc.command_name(pid) == server.binary[:15]:
                     return pid
         return 0
+
+
+def _configured_unit(daemon: Daemon, seen: Mapping[str, Any]) -> str | None:
+    """The unit that the agent's settings name; for who may not read them, and has no rights, what the agent says."""
+    from pathlib import Path  # noqa: PLC0415 - `status` does without
+
+    from kea_agent import settings  # noqa: PLC0415
+
+    try:
+        if os.geteuid() == 0 or os.access(SETTINGS, os.R_OK | os.X_OK):
+            return settings.load(Path(SETTINGS)).daemon[daemon.name].unit
+    except SettingsError:
+        return None
+    unit = seen.get("unit")
+    return unit if isinstance(unit, str) else None
 
 
 def _pids(file: str) -> list[int]:

@@ -11,6 +11,7 @@ from kea_agent import gate, journal, local, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError, DeniedError, NoAgentError
+from kea_agent.foreign import printable
 from kea_agent.keactrl.errors import FailedError
 from kea_agent.keactrl.processes import user_name
 from kea_agent.outcome import Outcome
@@ -46,12 +47,17 @@ class UnitActions:
         """Have the agent reload the daemon; without an agent systemd does, whose ExecReload checks and proves as well."""
         request = {"verb": "reload", "daemons": [daemon.name], "again": True}
         try:
-            done = local.ask(request, timeout=_PASS_TIMEOUT)["results"][daemon.name]
+            answer = local.ask(request, timeout=_PASS_TIMEOUT)
         except NoAgentError:
             self._reload_without_agent(unit)
             return
-        if Outcome(done["outcome"]) not in _GOOD:
-            raise FailedError(f"{done['outcome']}: {done['reason']}")
+        try:
+            done = answer["results"][daemon.name]
+            outcome, reason = Outcome(done["outcome"]), printable(str(done["reason"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FailedError("the agent's answer makes no sense; kea-agent status says how the daemon is") from error
+        if outcome not in _GOOD:
+            raise FailedError(f"{outcome}: {reason}")
 
     def _reload_without_agent(self, unit: units.Unit) -> None:
         since = time.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kea_agent.keaconf_grammar import printable
+from kea_agent.foreign import printable
 
 
 def quoted(value: str | None) -> str:

@@ -16,7 +16,7 @@ from kea_agent.daemons import Daemon
 from kea_agent.diff import Change, changes
 from kea_agent.diff.text import lines
 from kea_agent.errors import AgentError, BusError, ConfigError, ExitCode, NoAgentError
-from kea_agent.keaconf_grammar import printable
+from kea_agent.foreign import printable
 from kea_agent.outcome import Outcome
 from kea_agent.settings import Settings
 from kea_agent.verbs.subjects import file_of, unit_of

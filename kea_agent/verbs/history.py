@@ -15,6 +15,7 @@ from kea_agent import unconfirmed
 from kea_agent.daemons import BY_NAME
 from kea_agent.diff import changes
 from kea_agent.errors import AgentError, ExitCode, SettingsError
+from kea_agent.foreign import printable
 from kea_agent.history import STATE, History, Revision
 from kea_agent.phrases import iso
 from kea_agent.redact import redacted
@@ -52,7 +53,10 @@ def _show(history: History, arguments: argparse.Namespace) -> int:
     if arguments.with_secrets and os.geteuid() != 0:
         raise AgentError("only root is shown secrets; try sudo")
     tree = history.tree(history.find(arguments.daemon, arguments.show))
-    sys.stdout.buffer.write(body_of(tree if arguments.with_secrets else redacted(tree), indent=2))
+    body = body_of(tree if arguments.with_secrets else redacted(tree), indent=2)
+    if sys.stdout.isatty():
+        body = "".join(f"{printable(line)}\n" for line in body.decode(errors="surrogateescape").splitlines()).encode()
+    sys.stdout.buffer.write(body)
     return ExitCode.OK
 
 
@@ -90,7 +94,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     each = row.revision
     changed = "" if row.changes is None else str(row.changes)
     version, digest = each.kea_version or "?", (each.hash or "")[:12]
-    return str(each.number), iso(each.proven_at), version, digest, changed, each.proof
+    cells = (str(each.number), iso(each.proven_at), version, digest, changed, each.proof)
+    return tuple(map(printable, cells))
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -183,3 +183,108 @@ def test_a_password_file_that_is_none_costs_one_pass(host: AgentHost, odd: str) 
         node.run(["rm", "/run/kea/lab-fifo"])
     done = node.run(["kea-agent", "reload", "ctrl-agent"], check=False, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+AS_KEA = ["setpriv", "--reuid=_kea", "--regid=_kea", "--init-groups", "--"]
+MARK = "/var/lib/kea/lab-mark"
+EVIL = f"#!/bin/sh\nid -u >> {MARK}\necho 3.0.4\n"
+
+
+@pytest.fixture
+def lair(host: AgentHost) -> Iterator[str]:
+    """A directory of Kea's user with programs that say who runs them."""
+    script = (
+        f"mkdir -p /var/lib/kea/lab/as; cp /bin/sleep /var/lib/kea/lab/as/kea-dhcp4; cat > /var/lib/kea/lab/kea-dhcp4 <<'END'\n{EVIL}END\n"
+        "chmod 0755 /var/lib/kea/lab/kea-dhcp4"
+    )
+    host.node.run([*AS_KEA, "sh", "-euc", script])
+    yield "/var/lib/kea/lab"
+    host.node.run(["rm", "-rf", "/var/lib/kea/lab", MARK])
+
+
+def runners(host: AgentHost) -> set[str]:
+    """The users that ran one of them."""
+    return set(host.node.run(["sh", "-c", f"cat {MARK} 2>/dev/null || true"]).stdout.split())
+
+
+def test_a_keactrl_conf_of_keas_user_is_not_believed(host: AgentHost, lair: str) -> None:
+    node = host.node
+    owner = node.run(["stat", "-c", "%U:%G", "/etc/kea"]).stdout.strip()
+    lines = "".join(
+        f"{name}={value}\n"
+        for name, value in {
+            "dhcp4_srv": f"{lair}/kea-dhcp4",
+            "dhcp6_srv": f"{lair}/kea-dhcp4",
+            "dhcp_ddns_srv": f"{lair}/kea-dhcp4",
+            "ctrl_agent_srv": f"{lair}/kea-dhcp4",
+            "kea_dhcp4_config_file": "/etc/kea/kea-dhcp4.conf",
+            "dhcp4": "yes",
+            "dhcp6": "no",
+            "dhcp_ddns": "no",
+            "ctrl_agent": "no",
+            "kea_verbose": "no",
+        }.items()
+    )
+    node.run(["chown", "_kea:_kea", "/etc/kea"])  # as it is from Debian 13 on
+    try:
+        for writer in (AS_KEA, []):  # its own file, and one of root's in its directory
+            node.run([*writer, "sh", "-c", "rm -f /etc/kea/keactrl.conf; cat > /etc/kea/keactrl.conf"], stdin=lines)
+            for words in (["version"], ["status"], ["reload", "-s", "dhcp4"]):
+                done = node.run(["keactrl", *words], check=False, timeout=150)
+                assert "not used: it says what root runs" in done.stderr
+                assert "/etc/kea belongs to user" in done.stderr
+                assert done.returncode == 0, done.stdout + done.stderr
+            named = node.run(["keactrl", "version", "-c", "/etc/kea/keactrl.conf"], check=False)
+            assert named.returncode != 0
+        assert runners(host) == set()
+    finally:
+        node.run(["rm", "-f", "/etc/kea/keactrl.conf"])
+        node.run(["chown", owner, "/etc/kea"])
+
+
+def test_a_forged_status_stops_no_other_unit(host: AgentHost) -> None:
+    node, unit = host.node, host.node.unit("dhcp4")
+    node.run(["systemd-run", "--unit=lab-foreign", "--property=Type=exec", "sleep", "infinity"])
+    node.systemctl("stop", "kea-agent")
+    node.run(["install", "-d", "-o", "_kea", "-g", "_kea", "/run/kea-agent"])
+    forged = '{"daemons": {"dhcp4": {"unit": "lab-foreign.service", "config_file": "/etc/shadow", "last": {"at": 1e300, "outcome": "broken", "reason": "\\u001b[31m\\u009b"}}}, "pid": 1, "generated_at": 1e300, "started_at": -1}'
+    try:
+        node.run([*AS_KEA, "sh", "-c", "cat > /run/kea-agent/status.json"], stdin=forged)
+        for words in (["keactrl", "status"], ["kea-agent", "status"], ["keactrl", "status", "--json"]):
+            done = node.run(words, check=False)
+            assert "Traceback" not in done.stderr
+            assert "\x1b" not in done.stdout + done.stderr
+        node.run(["keactrl", "stop", "-s", "dhcp4"], check=False, timeout=150)
+        assert node.systemctl("is-active", "lab-foreign") == "active"
+        node.run(["rm", "/run/kea-agent/status.json"])
+        node.run([*AS_KEA, "mkfifo", "/run/kea-agent/status.json"])
+        for words in (["keactrl", "status"], ["kea-agent", "status"]):
+            node.run(["timeout", "60", *words], check=False)
+            assert node.run(["timeout", "60", *words], check=False).returncode != 124
+    finally:
+        node.run(["rm", "-f", "/run/kea-agent/status.json"])
+        node.systemctl("stop", "lab-foreign")
+        node.systemctl("start", unit)
+        node.systemctl("start", "kea-agent")
+
+
+def test_a_daemon_by_its_pid_file_is_reloaded_with_its_own_rights(host: AgentHost, lair: str) -> None:
+    """What its process calls itself is a program of Kea's user."""
+    node, unit = host.node, host.node.unit("dhcp4")
+    node.systemctl("stop", "kea-agent", unit)
+    start = f"exec -a {lair}/kea-dhcp4 {lair}/as/kea-dhcp4 300"
+    kea = node.run(["id", "-u", "_kea"]).stdout.strip()
+    try:
+        with node.start([*AS_KEA, "bash", "-c", start]) as process:
+            pid = node.run(["sh", "-c", "until pgrep -x kea-dhcp4; do sleep 0.05; done"]).stdout.strip()
+            name = "/run/kea/kea-dhcp4.kea-dhcp4.pid"
+            node.run(["sh", "-c", "mkdir -p /run/kea; chown _kea:_kea /run/kea"])
+            node.run([*AS_KEA, "sh", "-c", f"echo {pid} > {name}"])
+            done = node.run(["keactrl", "reload", "-s", "dhcp4"], check=False, timeout=150)
+            print(done.stdout, done.stderr)
+            node.run(["sh", "-c", f"kill {pid}; rm -f {name}"], check=False)
+            process.communicate(timeout=30)
+        assert runners(host) <= {kea}
+    finally:
+        node.systemctl("start", unit)
+        node.systemctl("start", "kea-agent")
