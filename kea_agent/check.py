@@ -96,15 +96,6 @@ def with_kea(
     return verdict if code == 0 else replace(verdict, problem=problem_in(output, config_file, code))
 
 
-def _warnings_in(output: str) -> Iterator[str]:
-    """`… WARN [logger/pid.tid] MESSAGE_ID words`."""
-    for line in output.splitlines():
-        _, is_warning, rest = line.partition(" WARN ")
-        _, has_logger, words = rest.partition("] ")
-        if is_warning and has_logger:
-            yield words[match.end() :] if (match := _MESSAGE_ID.match(words)) else words
-
-
 def problem_in(output: str, config_file: str, code: int) -> ConfigError:
     """Find Kea's own sentence, file, line and column in what a failed `-t` printed."""
     verdicts = _VERDICT.findall(output)
@@ -114,6 +105,15 @@ def problem_in(output: str, config_file: str, code: int) -> ConfigError:
     if trailing := _TRAILING_PLACE.search(sentence):
         return _error(_TRAILING_PLACE.sub("", sentence), trailing)
     return ConfigError(sentence.strip().rstrip("."), file=config_file)
+
+
+def _warnings_in(output: str) -> Iterator[str]:
+    for line in output.split("\n"):
+        _, severity, after = line.partition("WARN ")
+        _, bracket, said = after.partition("] ")
+        if severity and bracket:
+            name = _MESSAGE_ID.match(said)
+            yield said[name.end() :] if name else said
 
 
 def _error(message: str, place: re.Match[str]) -> ConfigError:

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from kea_agent import redact
 from kea_agent.accounts import Account, read_as
 from kea_agent.errors import ControlError
 from kea_agent.files import in_memory
@@ -245,15 +246,20 @@ def _left(deadline: float) -> float:
     return left
 
 
+def _quoted(raw: bytes) -> str:
+    """The beginning of an answer; that of config-get may have a password in it."""
+    return repr(redact.cleaned(raw[:80].decode("latin-1"), {}).encode("latin-1"))
+
+
 def _reply(raw: bytes, where: str) -> Reply:
     try:
         answer = json.loads(raw, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
-        raise ControlError(f"{where}: answer is not JSON: {raw[:80]!r}") from error
+        raise ControlError(f"{where}: answer is not JSON: {_quoted(raw)}") from error
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if not isinstance(answer, dict) or not isinstance(answer.get("result"), int):
-        raise ControlError(f"{where}: answer has no result: {raw[:80]!r}")
+        raise ControlError(f"{where}: answer has no result: {_quoted(raw)}")
     if is_deeper_than(answer, MAX_DEPTH):
         raise ControlError(f"{where}: answer is nested deeper than {MAX_DEPTH}")
     arguments = answer.get("arguments")

@@ -40,13 +40,13 @@ _FAULTS: tuple[tuple[Kind, str, str, str], ...] = (
     ),
     (
         "connection",
-        r"Unknown database|database \"[^\"]*\" does not exist|to database '",
+        r"Unknown database|database \"[^\"]*+\" does not exist|to database '",
         "does not exist, or this user may not use it",
         "create it, or grant it to the user",
     ),
     (
         "connection",
-        r"Access denied|authentication failed|no pg_hba\.conf entry|role \"[^\"]*\" does not exist|no password",
+        r"Access denied|authentication failed|no pg_hba\.conf entry|role \"[^\"]*+\" does not exist|no password",
         "refuses this user",
         "mend user and password in the file, or the user in the database",
     ),

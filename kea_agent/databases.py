@@ -32,7 +32,7 @@ from kea_agent.errors import ConfigError
 from kea_agent.foreign import printable
 from kea_agent.keaconf import Document, json_text
 from kea_agent.keaconf_places import Path, Places
-from kea_agent.redact import redacted_text
+from kea_agent.redact import within
 from kea_agent.verdict import Verdict
 
 Role = Literal["lease", "hosts", "config", "forensic"]
@@ -87,7 +87,7 @@ class Database:
     def __str__(self) -> str:
         where, port = self.parameters.get("host") or "localhost", self.parameters.get("port")
         where, name = f"{where}:{port}" if port else where, self.parameters.get("name") or ""
-        return printable(redacted_text(f'the {self.role} database ({self.type} "{name}" on {where})'))
+        return printable(within(f'the {self.role} database ({self.type} "{name}" on {where})'))
 
 
 def databases(daemon_name: str, tree: Mapping[str, Any]) -> tuple[Database, ...]:

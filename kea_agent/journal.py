@@ -18,6 +18,7 @@ _ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 # choice (a logger's `pattern`), and often it is the severity.
 _ID = re.compile(r"(?<!\w)[A-Z][A-Z0-9_]*+(?= )")
 _SEVERITY = re.compile(r"\b(?:WARN|ERROR|FATAL)\b")
+_ERROR = re.compile(r"\b(?:ERROR|FATAL)\b")
 # These name the failure; others only say that there was one.
 _TELLING = (
     "CONFIG_LOAD_FAIL",
@@ -44,7 +45,7 @@ def complaint(unit: str, since: float) -> str | None:
 def clause(unit: str, since: float, tree: Any) -> str:
     """The same without the secrets of a configuration's tree, to follow other words; empty where Kea said nothing."""
     said = complaint(unit, since)
-    return f"; kea said: {redact.cleaned(redact.redacted_text(said.rstrip('.')), tree)}" if said else ""
+    return f"; kea said: {redact.cleaned(said.rstrip('.'), tree)}" if said else ""
 
 
 def last_error(unit: str, since: float) -> str | None:
@@ -82,6 +83,11 @@ def most_telling(output: str) -> str | None:
     telling = [each.said for name in _TELLING for each in found if name in each.id]
     complaints = [each.said for each in found if each.is_complaint]
     return next((said.strip() for said in telling or complaints[-1:]), None)
+
+
+def first_error(output: str) -> str | None:
+    """The first message of severity ERROR or worse."""
+    return next((each.said for each in messages(output) if _ERROR.search(each.before)), None)
 
 
 def _written(since: float, *selection: str) -> str:

@@ -22,12 +22,11 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from kea_agent.errors import ConfigError
 from kea_agent.foreign import printable
-from kea_agent.keaconf_grammar import parse, shown, utf8_tree
+from kea_agent.keaconf_grammar import parse, shown, utf8_tree, without_escapes
 
 __all__ = ["MAX_BYTES", "Document", "Source", "file_set", "fingerprint", "json_text", "meaning_of", "read", "utf8_tree"]
 
@@ -36,20 +35,19 @@ MAX_NESTED_INCLUDES = 11  # Kea gives up at the twelfth: "Too many nested includ
 MAX_INCLUDES = 65536  # Kea has no limit; a directive that costs 20 bytes may not cost unbounded work
 MAX_WARNINGS = 50
 PATH_MAX = 4096  # the kernel's
-_BLOCK = 1 << 16  # characters
 
 _NULL_DEVICE = os.makedev(1, 3)  # a link to /dev/null is how people mask a file, and Kea reads it as empty
 
 # Possessive quantifiers stand on single characters only: on groups, Python 3.11.2 gets them wrong (cpython gh-106052).
 # The bound keeps sre from remembering a way back for each of a million strings.
 _PLAIN = re.compile(r'(?:[^"#/<]*+"[^"\\\x00-\x1f]*+"){0,500}[^"#/<]*+')
-_STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*("?)')
+_INSIDE_STRING = re.compile(r'(?:\\["\\/bfnrtu]|[^"\\\x00-\x1f]++){1,500}')
 _DIRECTIVE = re.compile(r'<\?[ \t\r\n]*+include[ \t\r\n]*+"([^"\n]++)"')
 _DIRECTIVE_START = re.compile(r"<\?[ \t\r\n]*+(?:include[ \t\r\n]*+)?")
 _SPACE = re.compile(r"[ \t\r\n]*+")
 # Forgives everything that `read` would refuse, so that a half-typed file still names its includes.
 _TOLERANT = re.compile(
-    r"""[^"#/<]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"?|\#[^\n]*+|//[^\n]*+|/\*(?s:.*?)(?:\*/|\Z)"""
+    r"""[^"#/<]++|"[^"\n]*+"?|\#[^\n]*+|//[^\n]*+|/\*(?s:.*?)(?:\*/|\Z)"""
     r"""|<\?[ \t\r\n]*+include[ \t\r\n]*+"([^"\n]++)"|."""
 )
 
@@ -226,8 +224,9 @@ def _resolve(name: str, cwd: str) -> str:
 def _named_includes(data: bytes) -> list[str]:
     if b"<?" not in data:  # most files, and what is no configuration at all
         return []
-    matches = _TOLERANT.finditer(data.decode("latin-1"))
-    return [match[1] for match in matches if match.lastindex and "\0" not in match[1]]
+    text = data.decode("latin-1")
+    names = (text[slice(*match.span(1))] for match in _TOLERANT.finditer(without_escapes(text)) if match.lastindex)
+    return [name for name in names if "\0" not in name]
 
 
 # Text, comments and includes
@@ -244,12 +243,12 @@ class Source:
         self.hash = hashlib.sha256()
         # What ended the text early. The parser tells it only if there is nothing wrong before.
         self.stop: ConfigError | None = None
+        self._lines: dict[str, tuple[int, int]] = {}
         self._chain: list[str] = []
         self._pieces: list[str] = []
         self._length = 0
         self._starts: list[int] = []
         self._origins: list[tuple[str, int]] = []
-        self._blocks: dict[str, list[int]] = {}
 
     def expand(self, path: str) -> str:
         """The whole text, or what of it comes before `stop`."""
@@ -278,18 +277,12 @@ class Source:
 
     def _error(self, name: str, offset: int, message: str) -> ConfigError:
         text = self.texts[name]
-        line = self._lines_before(name, offset) + 1
+        # Counted from the last place that was asked for: a thousand places are no thousand walks through the text.
+        last, line = self._lines.get(name, (0, 1))
+        line += text.count("\n", last, offset) - text.count("\n", offset, last)
+        self._lines[name] = offset, line
         column = offset - text.rfind("\n", 0, offset)
         return ConfigError(message, file=printable(name), line=line, column=column)
-
-    def _lines_before(self, name: str, offset: int) -> int:
-        """Counted once for each block: there may be thousands of findings in a file of many megabytes."""
-        text = self.texts[name]
-        if name not in self._blocks:
-            counts = (text.count("\n", start, start + _BLOCK) for start in range(0, len(text), _BLOCK))
-            self._blocks[name] = [0, *accumulate(counts)]
-        block = offset // _BLOCK
-        return self._blocks[name][block] + text.count("\n", block * _BLOCK, offset)
 
     def _text(self, name: str) -> str:
         """A file's text, one character a byte; read once, however often it is included."""
@@ -343,11 +336,12 @@ class Source:
         return end + 2
 
     def _string(self, name: str, text: str, at: int) -> int:
-        match = _STRING.match(text, at)
-        end = match.end() if match else at
-        if match and match[1]:
-            self._add(name, at, match[0])
-            return end
+        end = at + 1
+        while match := _INSIDE_STRING.match(text, end):
+            end = match.end()
+        if text.startswith('"', end):
+            self._add(name, at, text[at : end + 1])
+            return end + 1
         if end == len(text) or text[end] == "\n":
             raise self._error(name, at, "the string that starts here is not closed on its line")
         if text[end] == "\\":

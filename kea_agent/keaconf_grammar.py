@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from kea_agent.errors import ConfigError
 from kea_agent.foreign import printable
-from kea_agent.secrets_in_text import may_be_secret
+from kea_agent.redact import LONGEST_HARMLESS, is_private
+from kea_agent.vocabulary import words
 
 MAX_DEPTH = 200  # Kea's -t has no limit, but 3.0 cannot print more than 100; and whoever walks the tree may recurse
 
@@ -27,20 +28,18 @@ _BOM = "\xef\xbb\xbf"
 
 # Possessive quantifiers stand on single characters only: on groups, Python 3.11.2 gets them wrong (cpython gh-106052).
 _SURPLUS_COMMA = re.compile(r",[ \t\r\n]*+[,}\]]")
-_SURPLUS_COMMA_OR_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"|(,)(?=[ \t\r\n]*+[,}\]])')
+_SURPLUS_COMMA_OR_STRING = re.compile(r'"[^"]*+"|(,)(?=[ \t\r\n]*+[,}\]])')  # of text without escapes
 _LEADING_COMMA = re.compile(r"[\[{][ \t\r\n]*+,")
 _NOT_LATIN_ESCAPE = re.compile(r"\\u(?!00)")
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u00[0-9A-Fa-f]{2}|(u?))')
 _TOKEN = re.compile(
-    r"""[ \t\r\n]*+(?:([{}\[\]:,])|("[^"\\]*+(?:\\.[^"\\]*+)*")|(true|false|null)"""
+    r"""[ \t\r\n]*+(?:([{}\[\]:,])|("[^"]*+")|(true|false|null)"""  # of text without escapes
     r"""|((?=[-+.0-9eE])[-+]?[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?))"""
 )
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _INTEGER = re.compile(r"-?[0-9]+")
 _WORDS = {"true": True, "false": False, "null": None}
 _WORD = re.compile(r"\w+", re.ASCII)
-_AFTER = 'text after the last "}" of the configuration'
-_LONGEST_NUMBER = 24  # digits and signs of one that is quoted in a message
 
 # What is wrong in an expanded text, by offset: made into a file, line and column by whoever expanded it.
 MakeError = Callable[[int, str], ConfigError]
@@ -70,6 +69,11 @@ def utf8_tree(value: Any) -> Any:
     return value
 
 
+def without_escapes(text: str) -> str:
+    """The same length, and every quote begins or ends a string: a pattern for escapes keeps 64 bytes for each of them."""
+    return text.replace("\\\\", "__").replace('\\"', "__")
+
+
 def shown(text: str, limit: int = 60) -> str:
     """A short piece of a configuration for a message."""
     return printable(utf8_tree(text[:limit])) + ("..." if len(text) > limit else "")
@@ -85,7 +89,7 @@ def _load(text: str, root_key: str, commas: list[int]) -> dict[str, Any] | None:
     if _SURPLUS_COMMA.search(text):
         if _LEADING_COMMA.search(text):
             return None
-        commas += [match.start() for match in _SURPLUS_COMMA_OR_STRING.finditer(text) if match[1]]
+        commas += [match.start() for match in _SURPLUS_COMMA_OR_STRING.finditer(without_escapes(text)) if match[1]]
         text = _without(text, commas)
     try:
         tree = json.loads(
@@ -168,6 +172,7 @@ class _Frame(NamedTuple):
 _COLON = _State(":", '":"')
 _VALUE = _State('{["0', "a value")
 _END = _State("$", "")
+_AFTER = 'text after the last "}" of the configuration'
 _MAP = _Shape(
     _State('"}', 'a key in double quotes or "}"'),
     _VALUE,
@@ -186,6 +191,7 @@ class _Parser:
         self, text: str, root_key: str, *, error: MakeError, stop: ConfigError | None, commas: list[int]
     ) -> None:
         self.text = text
+        self.plain = without_escapes(text)
         self.root_key = root_key
         self.error = error
         self.stop = stop
@@ -225,9 +231,10 @@ class _Parser:
             self.steps[kind](token, at)
 
     def _next(self) -> tuple[str, str, int]:
-        match = _TOKEN.match(self.text, self.position)
-        if match is None or not (token := match[match.lastindex or 0]):
+        match = _TOKEN.match(self.plain, self.position)
+        if match is None or not match[match.lastindex or 0]:
             return self._no_token()
+        token = self.text[slice(*match.span(match.lastindex or 0))]
         self.position = match.end()
         kind = token if match.lastindex == 1 else '"' if match.lastindex == 2 else "0"
         return kind, token, self.position - len(token)
@@ -236,8 +243,7 @@ class _Parser:
         space = _SPACE.match(self.text, self.position)
         at = space.end() if space else self.position
         if at < len(self.text):
-            after = self.state is _END
-            raise self.error(at, _AFTER if after else _bad_character(self.text, at))
+            raise self.error(at, _AFTER if self.state is _END else self._bad_character(at))
         if self.stop:
             raise self.stop
         return "$", "", max(at - 1, 0)
@@ -250,14 +256,30 @@ class _Parser:
         return self.error(at, f"expected {self.state.wanted} before {self._named(token)}")
 
     def _named(self, token: str) -> str:
-        """A token for a message: a string if it is a key, a number if it is not a secret's."""
-        is_key = self.text[self.position : self.position + 16].lstrip(" \t\r\n").startswith(":")
-        if token.startswith('"'):
-            return shown(token) if is_key and not may_be_secret(self.key) else "a string"
-        return f'"{token}"' if token in _WORDS or self._may_be_shown(token) else "a number"
+        """A token for a message, unless it may be a secret: nobody knows what was meant to be a key or a value."""
+        if self._shows(token):
+            return shown(token) if token.startswith('"') else f'"{shown(token)}"'
+        return "a string" if token.startswith('"') else "a number"
 
-    def _may_be_shown(self, number: str) -> bool:
-        return len(number) <= _LONGEST_NUMBER and not may_be_secret(self.key)
+    def _shows(self, token: str) -> bool:
+        """Whether it is harmless: a sign, one of Kea's keywords, or the value of one that is not secret."""
+        name = token.strip('"')
+        if "0" not in self.state.accepts and name in words().known:
+            return True
+        is_value = "0" in self.state.accepts and self.key in words().plain
+        return not is_private(self.key) and (is_value or len(name) <= LONGEST_HARMLESS)
+
+    def _bad_character(self, at: int) -> str:
+        if self.text.startswith(_BOM, at):
+            return "byte order mark: save the file as UTF-8 without one"
+        word = _WORD.match(self.text, at)
+        if word is None:
+            hint = ": strings need double quotes" if self.text[at] == "'" else ""
+            return f'invalid character "{shown(self.text[at])}"{hint}'
+        if word[0].lower() in _WORDS:
+            return f'"{word[0]}" has to be written in lower case'
+        named = f' "{shown(word[0])}"' if self._shows(word[0]) else ""
+        return f"invalid word{named}: keys and strings need double quotes"
 
     def _open(self, bracket: str, at: int) -> None:
         if len(self.stack) == MAX_DEPTH:
@@ -305,7 +327,8 @@ class _Parser:
     def _begin(self, key: str, frame: _Frame, at: int) -> None:
         """A key: it has to be new here, and the right one at the top."""
         if frame.shape is self.top and key != self.root_key:
-            raise self.error(at, f'expected the top-level key "{self.root_key}", not "{shown(key)}"')
+            other = f'"{shown(key)}"' if key in words().known else "another"
+            raise self.error(at, f'expected the top-level key "{self.root_key}", not {other}')
         if key in frame.keys:
             raise self.error(at, f'duplicate key "{shown(key)}", first at {self.error(frame.keys[key], "").place}')
         frame.keys[key] = at
@@ -324,24 +347,11 @@ class _Parser:
         try:
             self._put(_int64(token) if _INTEGER.fullmatch(token) else _finite(token))
         except ValueError as error:
-            words = f'"{token}"' if self._may_be_shown(token) else "this"
-            raise self.error(at, f"{words} is not a number that Kea reads") from error
+            named = self._named(token) if self._shows(token) else "this"
+            raise self.error(at, f"{named} is not a number that Kea reads") from error
 
 
 def _bad_escape(text: str) -> str:
     if text.startswith("\\u"):
-        return f'"{shown(text[:6])}" is no escape that Kea reads: it knows \\u0000 to \\u00ff'
+        return "\\u is no escape that Kea reads here: it knows \\u0000 to \\u00ff"
     return f'bad escape "{shown(text[:2])}" in a string'
-
-
-def _bad_character(text: str, at: int) -> str:
-    if text.startswith(_BOM, at):
-        return "byte order mark: save the file as UTF-8 without one"
-    word = _WORD.match(text, at)
-    if word and word[0].lower() in _WORDS:
-        return f'"{word[0]}" has to be written in lower case'
-    if word:
-        # Not quoted: it may be a password, of this file or of one that is included and is no configuration at all.
-        return "invalid word: keys and strings need double quotes"
-    hint = ": strings need double quotes" if text[at] == "'" else ""
-    return f'invalid character "{shown(text[at])}"{hint}'

@@ -16,19 +16,19 @@ from dataclasses import dataclass, field
 from kea_agent import keaconf
 from kea_agent.errors import ConfigError
 from kea_agent.foreign import printable
-from kea_agent.keaconf_grammar import utf8_tree
+from kea_agent.keaconf_grammar import utf8_tree, without_escapes
 
 Path = tuple[str | int, ...]
 
-CONTEXT = 4096  # how much is shown of what stands before a place
+CONTEXT = 600  # bytes before a place, to know what it is the value of
 
 _SCAN = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _GAP = re.compile(r"[ \t\r\n,]*+")  # between members: any number of commas
 _COLON = re.compile(r"[ \t\r\n:]*+")
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"')
+_STRING = re.compile(r'"[^"]*+"')  # of text without escapes
 _SCALAR = re.compile(r"[^ \t\r\n,\]}]++")
-_NESTING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"|([\[{])|[\]}]')
+_NESTING = re.compile(r'"[^"]*+"|([\[{])|[\]}]')
 
 
 @dataclass(frozen=True, order=True)
@@ -72,8 +72,10 @@ class Places:
     def __init__(self, document: keaconf.Document) -> None:
         self._source = keaconf.Source(cwd=document.cwd, max_bytes=document.size)
         self._text = self._source.expand(document.path)
+        self._plain = without_escapes(self._text)
         if self._source.stop is not None or self._source.hash.hexdigest() != document.digest:
             raise ConfigError("changed while it was being looked at", file=printable(document.path))
+        self._texts = {printable(name): text for name, text in self._source.texts.items()}
         self._found: dict[Path, tuple[int, int | None]] = {}
 
     def find(self, paths: Iterable[Path]) -> dict[Path, Spot]:
@@ -86,7 +88,7 @@ class Places:
 
     def around(self, place: Place) -> tuple[str, str]:
         """Some text before a place's line, in whole lines, and the line itself; one character a byte."""
-        text = next(text for name, text in self._source.texts.items() if printable(name) == place.file)
+        text = self._texts[place.file]
         start = text.rfind("\n", 0, place.offset) + 1
         end = text.find("\n", start)
         far = max(start - CONTEXT, 0)
@@ -94,7 +96,8 @@ class Places:
         return before, text[start : end if end >= 0 else len(text)]
 
     def _spot(self, value: int, key: int | None) -> Spot:
-        return Spot(self._place(value), None if key is None else self._place(key), self._text[value] in "{[")
+        named = None if key is None else self._place(key)
+        return Spot(self._place(value), named, self._text[value] in "{[")
 
     def _place(self, offset: int) -> Place:
         error = self._source.error(offset, "")
@@ -109,7 +112,7 @@ class Places:
     def _members(self, at: int, wanted: _Wanted, path: Path) -> int:
         at = _end(_GAP, self._text, at + 1)
         while self._text[at] != "}":
-            end = _end(_STRING, self._text, at)
+            end = _end(_STRING, self._plain, at)
             key = utf8_tree(json.loads(self._text[at:end], strict=False))
             value = _end(_COLON, self._text, end)
             at = _end(_GAP, self._text, self._step(value, at, wanted, (*path, key)))
@@ -134,7 +137,7 @@ class Places:
         """Where the value at `at` ends."""
         first = self._text[at]
         if first == '"':
-            return _end(_STRING, self._text, at)
+            return _end(_STRING, self._plain, at)
         if first not in "{[":
             return _end(_SCALAR, self._text, at)
         try:
@@ -144,7 +147,7 @@ class Places:
 
     def _skip_slowly(self, at: int) -> int:
         depth = 0
-        for match in _NESTING.finditer(self._text, at):
+        for match in _NESTING.finditer(self._plain, at):
             if match[0][0] != '"':
                 depth += 1 if match[1] else -1
             if depth == 0:

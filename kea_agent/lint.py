@@ -16,22 +16,19 @@ from typing import Any
 from kea_agent.daemons import BY_NAME
 from kea_agent.errors import ConfigError
 from kea_agent.foreign import printable
-from kea_agent.keaconf import Document
+from kea_agent.keaconf import MAX_BYTES, Document
 from kea_agent.keaconf_places import CONTEXT, Path, Place, Places, Spot
-from kea_agent.redact import redacted_line
+from kea_agent.pieces import comments
+from kea_agent.redact_text import redacted_pieces
 from kea_agent.regular import read_regular
 from kea_agent.rules import RULES, Config, Problem, Rule, Severity, Version
 
 # Who mends twenty places knows how the rest goes, and a file of 9 MB can break a rule 100,000 times.
 MOST_OF_A_RULE = 20
 LONGEST_LINE = 2000
-_LARGEST = 64 * 1024 * 1024  # bytes of a file that is read once more, for one of its lines
 
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-# A string, even one without an end, or what begins a comment.
-_STRING_OR_COMMENT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"?|#|//|/\*')
-_IGNORE = re.compile(r"kea-agent: {0,8}ignore=([a-z0-9,-]++)")
-_ONLY_COMMENT = re.compile(r"\s*(?:#|//|/\*)")
+_IGNORE = re.compile(r"kea-agent: *+ignore=([a-z0-9,-]++)")
 
 
 @dataclass(frozen=True)
@@ -96,15 +93,34 @@ def _some(problems: Iterable[Problem]) -> list[Problem]:
 def _placed(document: Document, problems: Sequence[tuple[Rule, Problem]], version: Version | None) -> list[Finding]:
     places = Places(document)
     spots = places.find({problem.path for _, problem in problems})
+    lines: dict[tuple[str, int], _Line] = {}
     found: list[tuple[tuple[int, Place], Finding]] = []
     for each, problem in problems:
         place = _nearest(problem, spots, document)
-        before, line = places.around(place)
-        if each.id in _ignored(before, line):
+        where = (place.file, place.line)
+        if where not in lines:
+            lines[where] = _Line.of(*places.around(place))
+        if each.id in lines[where].ignored:
             continue
         severity = _severity(each, problem, version)
-        found.append(((_RANK[severity], place), _finding(each, problem, severity, place, (before, line))))
+        found.append(((_RANK[severity], place), _finding(each, problem, severity, place, lines[where])))
     return [finding for _, finding in sorted(found, key=lambda each: each[0])]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a file in pieces, as they are shown, and the ids of the rules that comments there turn off."""
+
+    pieces: list[tuple[str, str]]
+    ignored: frozenset[str]
+
+    @classmethod
+    def of(cls, before: str, text: str) -> _Line:
+        above = before[before.rfind("\n", 0, len(before) - 1) + 1 :] if before else ""
+        texts = [text, above] if above.lstrip().startswith(("#", "//", "/*")) else [text]
+        marks = (_IGNORE.search(comment) for each in texts for comment in comments(each))
+        ignored = frozenset(name for mark in marks if mark for name in mark[1].split(","))
+        return cls(_shown_pieces(before, text), ignored)
 
 
 def _severity(each: Rule, problem: Problem, version: Version | None) -> Severity:
@@ -119,8 +135,8 @@ def _nearest(problem: Problem, spots: Mapping[Path, Spot], document: Document) -
     return spot.key if problem.is_key and spot.key else spot.best
 
 
-def _finding(each: Rule, problem: Problem, severity: Severity, place: Place, text: tuple[str, str]) -> Finding:
-    line, caret = shown_line(*text, place.column)
+def _finding(each: Rule, problem: Problem, severity: Severity, place: Place, of: _Line) -> Finding:
+    line, caret = _with_caret(of.pieces, place.column)
     return Finding(
         rule=each.id,
         severity=severity.value,
@@ -135,30 +151,28 @@ def _finding(each: Rule, problem: Problem, severity: Severity, place: Place, tex
     )
 
 
-def _ignored(before: str, line: str) -> set[str]:
-    """The ids that a comment on the line, or on a line of its own above it, turns off."""
-    above = before[before.rfind("\n", 0, len(before) - 1) + 1 :] if before else ""
-    texts = [line, above] if _ONLY_COMMENT.match(above) else [line]
-    marks = (_IGNORE.search(text, _comment_in(text)) for text in texts if "kea-agent:" in text)
-    return {name for mark in marks if mark for name in mark[1].split(",")}
-
-
-def _comment_in(line: str) -> int:
-    """Where the first comment of a line begins; its end, where there is none."""
-    begins = (match.start() for match in _STRING_OR_COMMENT.finditer(line) if not match[0].startswith('"'))
-    return next(begins, len(line))
-
-
-def shown_line(before: str, line: str, column: int, *, is_broken: bool = False) -> tuple[str, int]:
-    """A line of a file fit to be shown, and where in it the caret goes (0-based); nothing for one too long to show.
+def _shown_pieces(before: str, line: str) -> list[tuple[str, str]]:
+    """The pieces of a line and how each may be shown; none of a line too long to show.
 
     Text has one character a byte; `before` are whole lines: the key of a secret may stand on one of them.
     """
-    if len(line) > LONGEST_LINE:
-        return "", 0
-    shown, caret = redacted_line(before, line, column - 1, is_broken=is_broken)
-    whole = _text(shown)
-    return whole, min(len(_text(shown[:caret])), len(whole))
+    found, at = [], -len(before)
+    for piece, shown in redacted_pieces(before + line) if len(line) <= LONGEST_LINE else ():
+        if at >= 0:
+            found.append((piece, shown))
+        at += len(piece)
+    return found
+
+
+def _with_caret(line: Sequence[tuple[str, str]], column: int) -> tuple[str, int]:
+    """A line as it is shown, and where in it the caret goes (0-based)."""
+    ahead, left = "", column - 1
+    for piece, shown in line:
+        # What is masked has no inside that the caret could point to.
+        ahead += shown if len(piece) <= left else shown[: max(left, 0)] if shown == piece else ""
+        left -= len(piece)
+    whole = _text("".join(shown for _, shown in line))
+    return whole, min(len(_text(ahead)), len(whole))
 
 
 def _text(raw: str) -> str:
@@ -170,10 +184,11 @@ def source_line(error: ConfigError) -> tuple[str, int]:
     if error.line is None:
         return "", 0
     try:
-        lines = read_regular(error.file, _LARGEST).decode("latin-1").split("\n", error.line)[: error.line]
+        text = read_regular(error.file, MAX_BYTES).decode("latin-1")
     except (OSError, ValueError):
         return "", 0
-    if len(lines) < error.line:
+    lines = text.split("\n", error.line)
+    if len(lines) < error.line or (len(lines) == error.line and not lines[-1]):
         return "", 0
-    before = "".join(f"{line}\n" for line in lines[-20:-1])
-    return shown_line(before[-CONTEXT:], lines[-1].rstrip("\r\n"), error.column or 1, is_broken=True)
+    before = "".join(f"{line}\n" for line in lines[max(error.line - 11, 0) : error.line - 1])[-CONTEXT:]
+    return _with_caret(_shown_pieces(before, lines[error.line - 1].rstrip("\r")), error.column or 1)

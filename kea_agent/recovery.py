@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from kea_agent import diff, keaconf, proc, verify
+from kea_agent import diff, keaconf, proc, redact, verify
 from kea_agent.control import Channel, ask
 from kea_agent.daemons import Daemon
 from kea_agent.diff.text import lines
@@ -173,7 +173,9 @@ class Recovery:
         except ControlError as error:
             return Attempt(Step.CONFIG_SET, Proof(Standing.SILENT, str(error)))
         if answer.result != 0:
-            return Attempt(Step.CONFIG_SET, Proof(Standing.REFUSED, f"config-set: {answer.text}"))
+            return Attempt(
+                Step.CONFIG_SET, Proof(Standing.REFUSED, f"config-set: {redact.cleaned(answer.text, last.tree)}")
+            )
         proof = self._follow(replace(last.target, pid=unit.main_pid), before, settings, _CONFIG_SET)
         return Attempt(Step.CONFIG_SET, proof, unit.main_pid)
 

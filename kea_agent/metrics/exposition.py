@@ -17,7 +17,7 @@ from kea_agent.metrics.statistics import ENTRIES, FAMILIES, SCOPE_LABELS, Family
 MOST_UNKNOWN = 200
 
 _HEAD = re.compile(r"subnet\[(\d+)(?:\]\.(pool|pd-pool)\[(\d+))?|key\[(.*)", re.DOTALL)
-_NEGATIVE = re.compile(rb" -(\d+)$", re.MULTILINE)
+_NEGATIVE = re.compile(rb" -(\d{1,20})$", re.MULTILINE)
 _POOLS = {"pool": Scope.POOL, "pd-pool": Scope.PD_POOL}
 # Before 2.3.8 Kea counted these in 64 bits and told them as signed: beyond 2^63 they are 2^64 too small, and beyond
 # 2^64 Kea stops at 2^64-1, told as -1 (subnet.cc and addr_utilities.cc of 2.2.0). No later version tells less than 0.

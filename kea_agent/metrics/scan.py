@@ -25,9 +25,9 @@ _ENTRY = re.compile(rf"[\s,]*+{_STATISTIC}")
 _ENTRIES = re.compile(rf'{_STATISTIC}|[^\s,][^"]*+')
 _STRANGE = ("", "")
 _ENTRY_END = " ] ]"
-_BEGIN = re.compile(r'\s*+(\[?)\s*+\{\s*"arguments"\s*:\s*\{')
-_END = re.compile(r"[\s,]*\}")
-_ODD = re.compile(r'[\s,]*(?=")')
+_BEGIN = re.compile(r'\s*+(\[?)\s*+\{\s*+"arguments"\s*+:\s*+\{')
+_END = re.compile(r"[\s,]*+\}")
+_ODD = re.compile(r'[\s,]*+(?=")')
 _DECODER = JSONDecoder()
 _COLON = re.compile(r"\s*:\s*")
 # More than this without one statistic is not Kea; one that has 20 samples is 1 KiB.
@@ -44,22 +44,35 @@ class Scanner:
         self._text = ""
         self._position = 0
         self._opening: str | None = None
+        self._chunks: list[str] = []
+        self._arrived = self._enough = 0
         self._is_over = False
 
     def feed(self, chunk: bytes) -> list[Statistic]:
         """The statistics that are whole now; ControlError when this cannot become an answer of Kea."""
-        self._text = self._text[self._position :] + self._decode(chunk)
-        self._position = 0
+        self._chunks.append(self._decode(chunk))
+        self._arrived += len(self._chunks[-1])
         found: list[Statistic] = []
+        if self._arrived < self._enough:
+            return found
+        self._gather()
         has_begun = self._opening is not None or self._begins()
         if has_begun and not self._take_block(found):
             self._take_carefully(found)
         if len(self._text) - self._position > _MOST_PENDING:
             raise ControlError(f"answer is not Kea's: {self._text[self._position :][:80]!r}")
+        # What was looked at for nothing is looked at again when there is twice as much: chunks may be of one byte.
+        self._arrived, self._enough = 0, 0 if found else len(self._text)
         return found
+
+    def _gather(self) -> None:
+        self._text = self._text[self._position :] + "".join(self._chunks)
+        self._position = 0
+        self._chunks.clear()
 
     def finish(self) -> list[Statistic]:
         """What is left at the end; ControlError if the answer is not whole, or is Kea's refusal."""
+        self._gather()
         opening = "" if self._opening is None else f'{self._opening}{{"arguments": {{'
         try:
             answer = json.loads(opening + self._text[self._position :].lstrip(", \n"))

@@ -332,7 +332,7 @@ def _port_taken(config: Config) -> Iterator[Problem]:
             continue
         host, port = found[2] or found[3], int((found[4] or "80")[:6])
         if taken & {(host, port), ("0.0.0.0", port), ("::", port)}:  # noqa: S104 - compared with, not bound to
-            yield Problem(peer.at("url"), f"port {port} of {host} is a control socket's, too")
+            yield Problem(peer.at("url"), f"port {port} of {quoted(host)} is a control socket's, too")
 
 
 @rule(

@@ -16,8 +16,9 @@ from kea_agent.keaconf_places import Path
 from kea_agent.rules import grammar
 from kea_agent.rules.base import ANY, Problem, Severity, rule
 from kea_agent.rules.grammar import Release, Shape, Want
-from kea_agent.rules.model import FREE, Config
+from kea_agent.rules.model import Config
 from kea_agent.rules.words import listed, quoted
+from kea_agent.vocabulary import FREE
 
 # What still works and has a better name: since when, and the name (Kea's ChangeLog 2.5.2, 2.7.2 and 2.7.4).
 _RENAMED = {

@@ -14,11 +14,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from kea_agent.keaconf_places import Path
+from kea_agent.vocabulary import FREE
 
 Map = Mapping[str, Any]
-
-# Under these, Kea's grammar takes any key (dhcp4_parser.yy, 2.2.0 to 3.3.0).
-FREE = frozenset({"user-context", "parameters", "dhcp-queue-control"})
 
 _CONTAINERS = (dict, list)
 _BITS = {4: 32, 6: 128}
@@ -133,6 +131,7 @@ class Config:
         self.environment = environment
         # What was found once and is asked for by several rules.
         self.read: dict[str, Any] = {}
+        self._by_stem: dict[str, Node | None] = {}
         # -X (3.0 and later): Kea does not enforce its own security rules.
         self.is_unconfined = "-X" in argv
 
@@ -196,8 +195,11 @@ class Config:
         return frozenset(found)
 
     def hook(self, stem: str) -> Node | None:
-        """The hook library whose file name starts with `libdhcp_STEM.`."""
-        return next((hook for hook in self.hooks if f"/libdhcp_{stem}." in f"/{hook.text('library') or ''}"), None)
+        """The hook library whose file name starts with `libdhcp_STEM.`; looked for once."""
+        if stem not in self._by_stem:
+            named = f"/libdhcp_{stem}."
+            self._by_stem[stem] = next((hook for hook in self.hooks if named in f"/{hook.text('library') or ''}"), None)
+        return self._by_stem[stem]
 
     @cached_property
     def relationships(self) -> list[Node]:

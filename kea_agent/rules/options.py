@@ -18,7 +18,7 @@ from kea_agent.rules.base import Problem, Severity, rule
 from kea_agent.rules.keywords import severity
 from kea_agent.rules.model import Config, Node, address, integer, is_odd
 from kea_agent.rules.service import levels
-from kea_agent.rules.words import quoted
+from kea_agent.rules.words import quoted, quoted_data
 
 _NUMBERS = {
     "uint8": range(2**8),
@@ -136,7 +136,7 @@ def _address_bad(config: Config) -> Iterator[Problem]:
             # A DHCPv4 server takes IPv6 addresses here, too (measured).
             is_address = address(written, config.family) is not None or address(written, 6) is not None
             if written and not is_odd(part) and not is_address:
-                yield Problem(option.at("data"), f"{quoted(written)} in {found.name} is no address")
+                yield Problem(option.at("data"), f"{quoted_data(written)} in {found.name} is no address")
 
 
 @rule(
@@ -152,7 +152,7 @@ def _number_bad(config: Config) -> Iterator[Problem]:
             written = part.strip(" \t")
             if span and written and written.isprintable() and not _is_number(written, found.type, span):
                 allowed = "true or false" if found.type == "boolean" else f"between {span[0]} and {span[-1]}"
-                yield Problem(option.at("data"), f"{quoted(written)} in {found.name} is not {allowed}")
+                yield Problem(option.at("data"), f"{quoted_data(written)} in {found.name} is not {allowed}")
 
 
 def _is_number(written: str, kind: str, span: range) -> bool:

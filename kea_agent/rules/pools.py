@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
 from kea_agent.rules.base import ONLY_DHCP6, Problem, Severity, rule
-from kea_agent.rules.model import Config, Pool, Range, Subnet, address, integer, is_odd, prefix, spelled
-from kea_agent.rules.reserved import reserved_addresses, reserved_prefixes
+from kea_agent.rules.model import Config, Hosts, Pool, Range, Subnet, address, integer, is_odd, prefix, spelled
+from kea_agent.rules.reserved import count, reserved_addresses, reserved_prefixes
 from kea_agent.rules.words import quoted
 
 
@@ -121,7 +121,7 @@ def _exhausted(config: Config) -> Iterator[Problem]:
             continue
         numbers = sorted({number for number, _ in reserved_addresses(hosts, config.family)})
         for pool in pools:
-            if pool.range and _count(numbers, pool.range) >= pool.range.size:
+            if pool.range and count(numbers, pool.range) >= pool.range.size:
                 message = f"all {pool.range.size} addresses of pool {quoted(pool.node.text('pool'))} are reserved"
                 yield Problem(pool.node.at("pool"), message)
 
@@ -137,17 +137,22 @@ def _pd_exhausted(config: Config) -> Iterator[Problem]:
     taken = {hosts.owner.path: hosts for hosts in config.hosts if hosts.subnet}
     for subnet, pools in config.pd_pools:
         hosts = taken.get(subnet.node.path)
-        found = [prefix(written, 6) for written, _ in reserved_prefixes(hosts)] if hosts else []
+        found = _reserved_by_length(hosts) if hosts else {}
         for pool in pools if found else ():
             if not pool.range or pool.delegated is None or not 0 <= pool.delegated - (pool.range.length or 0) < 64:
                 continue
             there = 1 << (pool.delegated - (pool.range.length or 0))
-            inside = {each.first for each in found if each and each.length == pool.delegated and pool.range.holds(each)}
-            if len(inside) >= there:
+            if count(found.get(pool.delegated, []), pool.range) >= there:
                 yield Problem(
                     pool.node.at("prefix"), f"all {there} prefixes of {quoted(pool.node.text('prefix'))} are reserved"
                 )
 
 
-def _count(numbers: list[int], span: Range) -> int:
-    return bisect_right(numbers, span.last) - bisect_left(numbers, span.first)
+def _reserved_by_length(hosts: Hosts) -> dict[int, list[int]]:
+    """The first addresses of the reserved prefixes, each once and in order, by length."""
+    read = (prefix(written, 6) for written, _ in reserved_prefixes(hosts))
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    for each in read:
+        if each and each.length is not None:
+            found[each.length].add(each.first)
+    return {length: sorted(numbers) for length, numbers in found.items()}

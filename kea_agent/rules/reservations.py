@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from kea_agent.keaconf_places import Path
 from kea_agent.rules.base import Problem, Severity, rule
-from kea_agent.rules.model import Config, Hosts, Range, address, is_odd, prefix, spelled, strings, text
+from kea_agent.rules.model import Config, Hosts, address, is_odd, prefix, spelled, strings, text
 from kea_agent.rules.reserved import (
     IDENTIFIERS,
     LONGEST_HW_ADDRESS,
+    count,
     identities,
     reserved_addresses,
     reserved_prefixes,
@@ -155,13 +156,9 @@ def _out_of_pool(config: Config) -> Iterator[Problem]:
         if hosts.subnet is None or config.flag("reservations-out-of-pool", False, hosts.owner, hosts.subnet.network):
             continue
         pools = [pool.range for pool in config.pools_by_path.get(hosts.owner.path, ()) if pool.range]
-        numbers = [number for number, _ in reserved_addresses(hosts, config.family)]
-        if pools and numbers and not any(_is_in(number, pools) for number in numbers):
+        numbers = sorted(number for number, _ in reserved_addresses(hosts, config.family))
+        if pools and numbers and not any(count(numbers, pool) for pool in pools):
             yield Problem(hosts.owner.at("reservations"), "all reserved addresses are outside of the pools")
-
-
-def _is_in(number: int, pools: list[Range]) -> bool:
-    return any(pool.first <= number <= pool.last for pool in pools)
 
 
 @rule(

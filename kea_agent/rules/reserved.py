@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kea_agent.keaconf_places import Path
-from kea_agent.rules.model import Hosts, address, text
+from kea_agent.rules.model import Hosts, Range, address, text
 
 IDENTIFIERS = {
     4: ("hw-address", "duid", "circuit-id", "client-id", "flex-id"),
     6: ("hw-address", "duid", "flex-id"),
 }
 LONGEST_HW_ADDRESS = 20
+
+# What fits no packet is no client's, whatever it is.
+_LONGEST = 4 * 65535
 
 _USUAL = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2})*")
 _APART = re.compile(r"[0-9a-f]{1,2}(?::[0-9a-f]{1,2})*|[0-9a-f]{1,2}(?: [0-9a-f]{1,2})*")
@@ -23,6 +27,8 @@ _PLAIN = re.compile(r"(?:0x)?([0-9a-f]++)")
 
 def identifier(written: str) -> str | None:
     """An identifier as hexadecimal digits whatever way it is written, None if Kea cannot read it."""
+    if len(written) > _LONGEST:
+        return written.encode("utf-8", "surrogateescape").hex()
     lower = written.lower()
     if _USUAL.fullmatch(lower):
         return lower.replace(":", "")
@@ -82,6 +88,11 @@ def reserved_prefixes(hosts: Hosts) -> Iterator[tuple[str, Path]]:
     for index, host in hosts.maps:
         for place, written in _numbered(host.get("prefixes")):
             yield written, (index, "prefixes", place)
+
+
+def count(numbers: Sequence[int], span: Range) -> int:
+    """How many of some numbers, which are in order, are in a range."""
+    return bisect_right(numbers, span.last) - bisect_left(numbers, span.first)
 
 
 def _numbered(value: object) -> Iterator[tuple[int, str]]:

@@ -131,15 +131,13 @@ def _class_duplicate(config: Config) -> Iterator[Problem]:
 )
 def _class_undefined(config: Config) -> Iterator[Problem]:
     known = {each.text("name") for each in config.root.nodes("client-classes")}
-    reserved = {
-        name for hosts in config.hosts for _, host in hosts.maps for name in strings(host.get("client-classes"))
-    }
+    known |= {name for hosts in config.hosts for _, host in hosts.maps for name in strings(host.get("client-classes"))}
     for place in _restricted(config):
         name = place.text("client-class")
-        if name and name not in known | reserved and not _BUILT_IN.fullmatch(name):
+        if name and name not in known and not _BUILT_IN.fullmatch(name):
             yield Problem(place.at("client-class"), f"there is no class {quoted(name)}")
         for index, each in enumerate(strings(place.map.get("client-classes"))):
-            if each not in known | reserved and not _BUILT_IN.fullmatch(each):
+            if each not in known and not _BUILT_IN.fullmatch(each):
                 yield Problem(place.at("client-classes", index), f"there is no class {quoted(each)}")
 
 

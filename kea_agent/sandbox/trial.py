@@ -37,10 +37,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 _GRACE = 2.0
 _PLACE = re.compile(r" ?\(?(?<![^\s(])/[^\s():]++:\d++[.:]\d++(?:-[\d.]++)?\)?:?")
 # Where in Kea's own libraries a system call failed is nothing for an operator.
-_BOOST = re.compile(r" \[system:\d+(?: at [^\]]*)?\]")
-_ON_STDERR = ("Service failed: ", "Error encountered: ")
-_STILL_THERE = "already running?"
-_ERROR = re.compile(r"\b(?:ERROR|FATAL)\b")
+_BOOST = re.compile(r" \[system:\d++(?: at [^\[\]]*+)?\]")
 # What is the sandbox's own doing, or could be: no verdict on a configuration comes of these.
 _NOT_ITS_FAULT = re.compile(
     r"read-only file system|no space left|network is unreachable|name resolution|host not found|can't connect"
@@ -185,23 +182,21 @@ class Trial:
 
 def told(output: str) -> str:
     """Kea's own sentence in what it wrote, without places: they would be in a file that nobody has."""
-    said = journal.most_telling(output) or _on_stderr(output)
-    errors = (message.said for message in journal.messages(output) if _ERROR.search(message.before))
-    if "failed to load" in said and (cause := next(errors, "")):
+    lines = [line for line in output.splitlines() if line.strip()]
+    said = journal.most_telling(output) or next(filter(None, map(_on_stderr, lines)), "")
+    if "failed to load" in said and (cause := journal.first_error(output)):
         # Of a hook library that does not like its parameters only its own, earlier words tell which and why.
         said = f"{said}: {cause}"
-    lines = [line for line in output.splitlines() if line.strip()]
     return _BOOST.sub("", _PLACE.sub("", said or (lines[-1] if lines else ""))).strip().rstrip(".")
 
 
-def _on_stderr(output: str) -> str:
-    for line in output.splitlines():
-        for words in _ON_STDERR:
-            if line.startswith(words):
-                return line.removeprefix(words)
-        if _STILL_THERE in line:
-            return line.partition(_STILL_THERE)[2].partition(":")[2].strip()
-    return ""
+def _on_stderr(line: str) -> str:
+    """Why it ends, in what it writes to nobody's log; empty for any other line."""
+    start, _, reason = line.partition(":")
+    if start in ("Service failed", "Error encountered"):
+        return reason.strip()
+    _, is_told, after = line.partition("already running?")
+    return after.rpartition(":")[2].strip() if is_told and ":" in after else ""
 
 
 def _killed(number: int) -> str:

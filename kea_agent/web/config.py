@@ -260,7 +260,7 @@ def _rate_limit(table: Table) -> RateLimit | None:
 def _seconds(table: Table, key: str) -> float:
     """A span as Go writes it: "1m30s"."""
     text = table.text(key) or "0"
-    parts = re.findall(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)", text)
+    parts = re.findall(r"(\d{1,12}(?:\.\d{0,12})?)(ns|us|µs|ms|s|m|h)", text)
     if text != "0" and "".join(map("".join, parts)) != text:
         table.blame(key, f"{quote(text)} is not a span of time, allowed: such as 500ms, 1s, 1m30s, or 0 for no limit")
         return 0.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 MAX_CONNECTIONS = 64  # open at once on all addresses together; further ones wait in the kernel until one ends
 REQUEST_SECONDS = 10.0  # for the handshake, the request line and the headers together
-HURRY_SECONDS = 0.1  # the same while there is no room for others: silence must not keep out those who ask
+HURRY_SECONDS = 0.3  # the same while there is no room for others: silence must not keep out those who ask
 CONNECTION_SECONDS = 30.0  # for everything, the answer included
 
 

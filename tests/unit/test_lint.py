@@ -142,3 +142,13 @@ def test_a_checkout_checks_files_with_python_alone(tmp_path: Path) -> None:
             env={"PATH": f"{tmp_path}:{os.defpath}"}, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         assert (done.returncode, words in done.stdout) == (code, True), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("unit", "times"),
+    [("#", 150_000), ("/*", 75_000), ('"\\"', 50_000), ("kea-agent: ", 13_000), ("# kea-agent: ignore=", 7_000)],
+)
+def test_a_long_comment_beside_a_finding(tmp_path: Path, unit: str, times: int) -> None:
+    """Found at once: 150,000 signs in one line took minutes."""
+    found = run(read(tmp_path / "f", beside=f" # {unit * times}"))
+    assert "subnet-id-duplicate" in [each.rule for each in found]
