@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kea_agent.regular import read_regular
+from kea_agent.reading import read_regular
 
 _SETPRIV = "/usr/bin/setpriv"
 # Of Debian's, ISC's and Fedora's packages; the last is who may do nothing.

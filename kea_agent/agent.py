@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kea_agent import __version__, log, settings, status, units
+from kea_agent import __version__, log, proc, settings, status, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import AgentError, BusError
@@ -313,6 +313,7 @@ class Agent:
             self.statuses(),
             version=__version__,
             pid=os.getpid(),
+            pid_ticks=proc.started_ticks(os.getpid()),
             started_at=self._started_at,
             generated_at=time.time(),
         )

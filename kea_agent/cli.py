@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kea_agent import __version__
+from kea_agent import __version__, log
 from kea_agent.daemons import BY_NAME
 from kea_agent.errors import AgentError, ExitCode, SettingsError
+from kea_agent.plain import printable, printable_lines
 
 _NAMES = ", ".join(BY_NAME)
 
@@ -26,13 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return keactrl(words[1:])
     arguments = parser().parse_args(words)
+    log.for_commands()
     try:
         return int(importlib.import_module(f"kea_agent.verbs.{arguments.verb}").main(arguments))
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(printable_lines(str(error)), file=sys.stderr)
         return ExitCode.USAGE
     except AgentError as error:
-        print(f"kea-agent: {error}", file=sys.stderr)
+        print(f"kea-agent: {printable(str(error))}", file=sys.stderr)
+        return ExitCode.NOT_DONE
+    except RecursionError:
+        print(
+            f"kea-agent: {arguments.verb}: something that it read is nested too deeply to be a file of Kea's",
+            file=sys.stderr,
+        )
         return ExitCode.NOT_DONE
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kea_agent"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kea_agent import redact
-from kea_agent.foreign import printable
+from kea_agent.plain import printable
 
 # `-T` says the first, a start the second; both once more in the log.
 _SENTENCE = re.compile(r"(?:Error encountered|Unable to open database): (.*)")

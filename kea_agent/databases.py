@@ -29,9 +29,9 @@ from kea_agent.accounts import Account
 from kea_agent.check import Limits
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import ConfigError
-from kea_agent.foreign import printable
 from kea_agent.keaconf import Document, json_text
 from kea_agent.keaconf_places import Path, Places
+from kea_agent.plain import printable
 from kea_agent.redact import within
 from kea_agent.verdict import Verdict
 

@@ -25,6 +25,7 @@ from kea_agent.bus import Bus
 from kea_agent.daemons import BY_NAME, Daemon
 from kea_agent.errors import BusError, SettingsError
 from kea_agent.notify import Notifier
+from kea_agent.plain import printable
 from kea_agent.settings import DaemonSettings
 
 REFUSED = 78
@@ -73,7 +74,7 @@ def main(words: Sequence[str]) -> int:
         )
         os.execve(launch.argv[0], launch.argv, {**os.environ, **launch.environment})  # noqa: S606 - root wrote the words
     except (RefusedError, OSError) as error:
-        print(f"<3>not started on the last known good configuration: {error}", file=sys.stderr)
+        print(f"<3>not started on the last known good configuration: {printable(str(error))}", file=sys.stderr)
     return REFUSED
 
 
@@ -184,7 +185,7 @@ def _without_file(words: Sequence[str]) -> list[str]:
 
 
 def _warn(text: str) -> None:
-    print(f"<4>{' '.join(text.split())}", file=sys.stderr)
+    print(f"<4>{printable(' '.join(text.split()))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Reading a file that anybody may have put there, and writing one so that whoever reads it sees it whole."""
+"""Writing a file so that whoever reads it sees it whole; reading one that anybody may have put there is `reading`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from kea_agent.reading import read_regular
+
+__all__ = ["entered", "pinned", "read_regular", "replace_content", "sync_directory", "write_atomically"]
 
 _MOST_STEPS = 256  # names on the way to a file, those in links counted: links that lead in circles end
 
@@ -49,6 +53,22 @@ def replace_content(path: Path, data: bytes) -> None:
     with pinned(path) as target, _replacing(target, durable=True) as stream:
         stream.write(data)
         _dress(stream.fileno(), target)
+
+
+@contextmanager
+def entered(directory: Path, below: Path) -> Iterator[int]:
+    """A directory, open, whose names after `below` were entered one by one, and no link among them followed.
+
+    For root, who looks at what is in somebody else's directory and not at what he links it to. Raises OSError.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with ExitStack() as held:
+        found = os.open(below, flags)
+        held.callback(os.close, found)
+        for name in directory.relative_to(below).parts:
+            found = os.open(name, flags | os.O_NOFOLLOW, dir_fd=found)
+            held.callback(os.close, found)
+        yield found
 
 
 @contextmanager

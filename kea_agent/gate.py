@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kea_agent import ha, proc
-from kea_agent.regular import read_regular
+from kea_agent.reading import read_regular
 from kea_agent.units import Unit
 
 _PAUSE = 0.02

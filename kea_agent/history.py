@@ -15,14 +15,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kea_agent.daemons import BY_NAME
 from kea_agent.errors import AgentError
-from kea_agent.files import sync_directory, write_atomically
+from kea_agent.files import entered, sync_directory, write_atomically
 from kea_agent.revision import Kept, Revision, body_of, read
 from kea_agent.settings import HistorySettings
 
@@ -112,6 +112,13 @@ class History:
             raise AgentError(f"{path}: cannot be used: it has no {key}")
         return tree
 
+    def text(self, revision: Revision, show: Callable[[dict[str, Any]], Any] = dict) -> bytes:
+        """Its configuration as a file for people, made by `show`; raises AgentError, also for one that no Kea ever ran."""
+        try:
+            return body_of(show(self.tree(revision)), indent=2)
+        except (ValueError, RecursionError) as error:
+            raise AgentError(f"{self._path(revision)}: cannot be used: {error}") from error
+
     def find(self, daemon: str, word: str) -> Revision:
         """The revision of that number, else the newest whose hash begins so; raises AgentError for none, or several."""
         known = self.revisions(daemon)
@@ -142,7 +149,8 @@ class History:
     def _numbers(self, daemon: str) -> Iterator[int]:
         """The numbers that are taken, newest first, the damaged ones' too."""
         try:
-            names = os.listdir(self._history(daemon))
+            with entered(self._history(daemon), self._directory) as directory:
+                names = os.listdir(directory)
         except FileNotFoundError:
             names = []
         except OSError as error:
@@ -162,7 +170,7 @@ class History:
     def _sound(self, path: Path, daemon: str, number: int | None = None) -> Kept | None:
         """What a file holds; one that is damaged is put aside, one that is not there is no news."""
         try:
-            kept = read(path, {0, self._owner()})
+            kept = read(path, {0, self._owner()}, self._directory)
             if kept.revision.daemon != daemon or number not in (None, kept.revision.number):
                 raise ValueError(f"it is revision {kept.revision.number} of {kept.revision.daemon}")  # noqa: TRY301
         except FileNotFoundError:

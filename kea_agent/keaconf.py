@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kea_agent.errors import ConfigError
-from kea_agent.foreign import printable
 from kea_agent.keaconf_grammar import parse, shown, utf8_tree, without_escapes
+from kea_agent.plain import printable
 
 __all__ = ["MAX_BYTES", "Document", "Source", "file_set", "fingerprint", "json_text", "meaning_of", "read", "utf8_tree"]
 

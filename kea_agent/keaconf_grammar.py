@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kea_agent.errors import ConfigError
-from kea_agent.foreign import printable
+from kea_agent.plain import printable
 from kea_agent.redact import LONGEST_HARMLESS, is_private
 from kea_agent.vocabulary import words
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from kea_agent import keaconf
 from kea_agent.errors import ConfigError
-from kea_agent.foreign import printable
 from kea_agent.keaconf_grammar import utf8_tree, without_escapes
+from kea_agent.plain import printable
 
 Path = tuple[str | int, ...]
 

@@ -28,7 +28,7 @@ from kea_agent.errors import AgentError, ConfigError
 from kea_agent.history import History
 from kea_agent.keaconf import Document, json_text
 from kea_agent.outcome import Stage
-from kea_agent.regular import read_regular
+from kea_agent.reading import read_regular
 from kea_agent.rules import Severity, Version
 from kea_agent.sandbox.request import Standing
 from kea_agent.settings import CheckSettings

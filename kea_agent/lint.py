@@ -15,12 +15,12 @@ from typing import Any
 
 from kea_agent.daemons import BY_NAME
 from kea_agent.errors import ConfigError
-from kea_agent.foreign import printable
 from kea_agent.keaconf import MAX_BYTES, Document
 from kea_agent.keaconf_places import CONTEXT, Path, Place, Places, Spot
 from kea_agent.pieces import comments
+from kea_agent.plain import printable
+from kea_agent.reading import read_regular
 from kea_agent.redact_text import redacted_pieces
-from kea_agent.regular import read_regular
 from kea_agent.rules import RULES, Config, Problem, Rule, Severity, Version
 
 # Who mends twenty places knows how the rest goes, and a file of 9 MB can break a rule 100,000 times.

@@ -14,20 +14,24 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kea_agent import mistakes
 from kea_agent.errors import AgentError, NoAgentError
-from kea_agent.foreign import printable
+from kea_agent.outcome import Outcome
+from kea_agent.plain import is_time
 
 logger = logging.getLogger(__name__)
 
 SOCKET = Path("/run/kea-agent/agent.sock")
 _MAX_REQUEST_BYTES = 65536
-_MAX_ANSWER_BYTES = 256 << 20  # a scrape of many subnets
 _REQUEST_TIMEOUT = 5.0
+_CHUNK = 1 << 16
+_MAX_ANSWER_BYTES = 1 << 28  # a scrape of a hundred thousand subnets takes a tenth
+_UNTOLD = "it may have done what it was asked: kea-agent status tells"
 _PEER = struct.Struct("iII")
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -97,38 +101,92 @@ def _check_peer(writer: asyncio.StreamWriter) -> None:
 
 
 def ask(request: dict[str, Any], *, timeout: float, path: Path = SOCKET) -> dict[str, Any]:
-    """Ask the running agent; raises AgentError when there is none, it refuses, or `timeout` (seconds) is over."""
+    """Ask the running agent; raises AgentError when there is none, it refuses, or `timeout` (seconds, for all) is over.
+
+    Whoever listens there is Kea's user, or anybody that is it by now, so the answer is bounded and may be anything.
+    """
+    deadline = time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(str(path))
             connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = json.loads(_line(connection, time.monotonic() + timeout))
+            line = _line(connection, deadline)
     except PermissionError as error:
         raise AgentError(f"{path}: only root and the agent's own user may ask the agent; try sudo") from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoAgentError(f"{path}: the agent is not running; try: systemctl start kea-agent") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise AgentError(f"{path}: the agent did not answer within {timeout:g} s: {error}") from error
-    if not isinstance(answer, dict):
-        raise AgentError(f"{path}: the agent's answer is not a JSON object")
+    except TimeoutError as error:
+        raise AgentError(f"{path}: the agent did not answer within {timeout:g} s; {_UNTOLD}") from error
+    except OSError as error:
+        raise AgentError(f"{path}: the agent cannot be asked: {error.strerror or error}; {_UNTOLD}") from error
+    if not line:
+        raise AgentError(f"{path}: the agent did not answer within {timeout:g} s: it ended the connection; {_UNTOLD}")
+    answer = _parsed(line, path)
     if "error" in answer:
-        raise AgentError(printable(str(answer["error"])))
+        raise AgentError(str(answer["error"]))
     return answer
 
 
 def _line(connection: socket.socket, deadline: float) -> bytes:
-    """One line by then (monotonic seconds); raises OSError when it is late or too long."""
-    received = bytearray()
-    while not received.endswith(b"\n"):
+    """One line, or what there is of it where the agent ends or says too much; raises TimeoutError."""
+    chunks, size = [b""], 0
+    while size <= _MAX_ANSWER_BYTES and not chunks[-1].endswith(b"\n"):
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("time is up")
+            raise TimeoutError
         connection.settimeout(left)
-        chunk = connection.recv(1 << 16)
+        chunk = connection.recv(_CHUNK)
         if not chunk:
             break
-        received += chunk
-        if len(received) > _MAX_ANSWER_BYTES:
-            raise OSError(f"more than {_MAX_ANSWER_BYTES} bytes")
-    return bytes(received)
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
+
+
+def _parsed(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        if len(line) > _MAX_ANSWER_BYTES:
+            raise ValueError(f"more than {_MAX_ANSWER_BYTES} bytes")  # noqa: TRY301
+        answer = json.loads(line)
+        if not isinstance(answer, dict):
+            raise TypeError("no JSON object")  # noqa: TRY301
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _malformed(path, str(error)) from error
+    return answer
+
+
+def _malformed(path: Path, why: str) -> AgentError:
+    return AgentError(f"{path}: the agent's answer cannot be read: {why}; {_UNTOLD}")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a pass that was asked for ended, and when (Unix time)."""
+
+    outcome: Outcome
+    reason: str
+    at: float
+
+
+def ask_for_passes(
+    daemons: Sequence[str], *, again: bool, force: bool = False, timeout: float, path: Path = SOCKET
+) -> dict[str, Ended]:
+    """Have the agent take files in, those of all its daemons where none is named; raises AgentError as `ask` does.
+
+    Each daemon that was named is in the answer.
+    """
+    request = {"verb": "reload", "daemons": list(daemons), "again": again, "force": force}
+    results = ask(request, timeout=timeout, path=path).get("results")
+    if not isinstance(results, dict) or not set(daemons) <= results.keys():
+        raise _malformed(path, "it does not tell how each pass ended")
+    try:
+        return {name: _ended(done) for name, done in results.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _malformed(path, "it tells of a pass that ended as none does") from error
+
+
+def _ended(done: Mapping[str, Any]) -> Ended:
+    if not is_time(done["at"]):
+        raise ValueError("no time")
+    return Ended(Outcome(done["outcome"]), str(done["reason"]), done["at"])

@@ -2,7 +2,8 @@
 """Log lines on stderr: with syslog priorities when stderr is the journal, plain when it is a terminal or a file.
 
 sd-daemon(3): a line that starts with `<N>` has priority N. $JOURNAL_STREAM names the journal's socket by device
-and inode (systemd.exec(5)); the prefix covers one line only, so a record is always one line.
+and inode (systemd.exec(5)); the prefix covers one line only, so a record is always one line, and one that can be printed:
+of any other the journal shows a blob.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import os
 import sys
 
-from kea_agent.foreign import printable
+from kea_agent.plain import printable
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -19,7 +20,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return " | ".join(printable(line) for line in super().format(record).splitlines() if line.strip())
+        return printable(" | ".join(line for line in super().format(record).splitlines() if line.strip()))
 
 
 class _Journal(_OneLine):
@@ -35,6 +36,15 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
+
+
+def for_commands() -> None:
+    """What a command has to warn of goes to stderr as bare words, as long as nobody has configured more."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_OneLine("%(message)s"))
+        root.addHandler(handler)
 
 
 def _stderr_is_journal() -> bool:

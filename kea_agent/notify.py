@@ -12,6 +12,8 @@ import time
 
 from sdnotify import SystemdNotifier
 
+from kea_agent.plain import printable
+
 
 class Notifier:
     """Tells the service manager what the agent is doing."""
@@ -58,4 +60,4 @@ def _watchdog_seconds() -> float | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from kea_agent.outcome import Outcome
+from kea_agent.plain import is_time
 
 # What follows "The server ..."; the keys are words, because a file may be from a version with others.
 MEANING: Mapping[str, str] = {
@@ -20,7 +21,7 @@ MEANING: Mapping[str, str] = {
 }
 ON_FALLBACK = "cannot run its file: the fallback unit serves the last known good configuration"
 GOOD = frozenset({Outcome.UNCHANGED, Outcome.APPLIED})
-_FOREVER = 1e11  # seconds: three thousand years
+NO_TIME = "at no time"
 _DOWN = ("inactive", "failed")  # with systemd's sub-state behind it where there is room
 
 
@@ -33,18 +34,15 @@ def is_down(unit_state: object, main_pid: object) -> bool:
 
 
 def iso(at: float) -> str:
-    """Unix time as ISO 8601 in UTC, to the second; of a moment that no calendar has, its number."""
-    try:
-        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return f"{at:g}"
+    """Unix time as ISO 8601 in UTC, to the second; what no clock shows is called so."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if is_time(at) else NO_TIME
 
 
 def ago(at: float, now: float) -> str:
     """A moment as people say it: `just now`, `2 min ago`, `in 5 s`."""
+    if not is_time(at):
+        return NO_TIME
     distance = abs(now - at)
-    if not distance < _FOREVER:
-        return "at a time that cannot be"
     if distance < 1:
         return "just now"
     steps = ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h"), (float("inf"), 86400, "days"))

@@ -68,6 +68,14 @@ def started_at(pid: int, proc: Root = PROC) -> float | None:
     return time.time() - age
 
 
+def started_ticks(pid: int, proc: Root = PROC) -> int | None:
+    """The same in clock ticks since boot: with its number it names a process, whatever happens to the clock."""
+    try:
+        return int(_text(pid, "stat", proc).rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def usage(pid: int, proc: Root = PROC) -> Usage | None:
     """What the process uses at this moment; None when it is gone."""
     try:

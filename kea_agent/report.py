@@ -12,6 +12,7 @@ from typing import Any
 
 from kea_agent import __version__
 from kea_agent.lint import Finding
+from kea_agent.plain import printable
 from kea_agent.rules import RULES
 
 _COLORS = {"error": "31", "warning": "33", "info": "36", "unknown": "35"}
@@ -34,7 +35,7 @@ def _block(finding: Finding, *, color: bool) -> Iterator[str]:
     judge = finding.rule or (finding.level if finding.level in _OTHERS else "")
     name = f" [{judge}]" if judge else ""
     severity = paint(f"{finding.severity}:", _COLORS[finding.severity])
-    yield f"{paint(finding.place, '1')}: {severity} {finding.message}{paint(name, '2')}"
+    yield f"{paint(printable(finding.place), '1')}: {severity} {printable(finding.message)}{paint(name, '2')}"
     if finding.line:
         shown, caret = _cut(finding.line, finding.caret)
         yield f"{finding.row:>6} | {shown}"
@@ -90,7 +91,7 @@ def _fields(finding: Finding) -> dict[str, object]:
 
 def github(findings: Sequence[Finding]) -> str:
     """One workflow command a finding: GitHub shows them beside the lines of a pull request."""
-    return "".join(f"{_command(finding)}\n" for finding in findings)
+    return "".join(f"{printable(_command(finding))}\n" for finding in findings)
 
 
 def _command(finding: Finding) -> str:

@@ -18,12 +18,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from kea_agent.files import entered
+from kea_agent.plain import is_time
+
 _HEAD = re.compile(rb"// kea-agent revision ([0-9a-f]{64}) ")
 _MOST_BYTES = 1 << 30  # as much as the settings allow a configuration to have
 _TEXTS = ("daemon", "meaning", "proof", "file_name")
 _TEXTS_OR_NONE = ("hash", "kea_version")
 _TIMES = ("at", "proven_at")
-_LAST_MOMENT = 253402300800.0  # Unix time: the year 10000, where calendars end
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,17 @@ def body_of(tree: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     return f"{text}\n".encode("utf-8", "surrogateescape")
 
 
-def read(path: Path, owners: Collection[int]) -> Kept:
+def read(path: Path, owners: Collection[int], below: Path) -> Kept:
     """Read one that belongs to one of these users; FileNotFoundError, ValueError for damage, OSError for the rest.
 
-    Never follows a symlink nor waits: it may lie in a directory of somebody with fewer rights.
+    Never follows a symlink on the way from `below` nor waits: that may be a directory of somebody with fewer rights.
     """
-    _check(path.lstat(), owners)
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as stream:
-        _check(os.fstat(stream.fileno()), owners)
-        return decoded(stream.read(_MOST_BYTES + 1))
+    with entered(path.parent, below) as directory:
+        _check(os.stat(path.name, dir_fd=directory, follow_symlinks=False), owners)
+        stream = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    with open(stream, "rb") as file:
+        _check(os.fstat(stream), owners)
+        return decoded(file.read(_MOST_BYTES + 1))
 
 
 def _check(status: os.stat_result, owners: Collection[int]) -> None:
@@ -99,10 +103,14 @@ def decoded(data: bytes) -> Kept:
     if hashlib.sha256(rest).hexdigest().encode() != head[1]:
         raise ValueError("its checksum is wrong")
     end = data.index(b"\n", head.end())
-    return Kept(_revision(json.loads(data[head.end() : end])), data[end + 1 :])
+    try:
+        fields = json.loads(data[head.end() : end])
+    except RecursionError as error:
+        raise ValueError("its head is nested too deeply") from error
+    return Kept(_revision(fields), data[end + 1 :])
 
 
-def _revision(fields: dict[str, Any]) -> Revision:
+def _revision(fields: Any) -> Revision:
     """A checksum is no proof of who made it."""
     try:
         revision = Revision(**fields)
@@ -110,8 +118,12 @@ def _revision(fields: dict[str, Any]) -> Revision:
         raise ValueError(f"it is from another version: {error}") from error
     texts = all(isinstance(fields[name], str) for name in _TEXTS)
     texts_or_none = all(isinstance(fields[name], (str, NoneType)) for name in _TEXTS_OR_NONE)
-    times = all(isinstance(fields[name], (int, float)) and 0 <= fields[name] < _LAST_MOMENT for name in _TIMES)
-    is_number = isinstance(revision.number, int) and 0 <= revision.number < 10**9
-    if not (texts and texts_or_none and times and is_number):
-        raise ValueError("its head has values that cannot be")
+    times = all(is_time(fields[name]) for name in _TIMES)
+    if not (texts and texts_or_none and times and _is_number(revision.number)):
+        raise ValueError("its head has values that are none of a revision")
     return revision
+
+
+def _is_number(value: object) -> bool:
+    """As many digits as the name of its file may have."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9

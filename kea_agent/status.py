@@ -8,19 +8,24 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+from kea_agent import proc
 from kea_agent.errors import AgentError
 from kea_agent.files import write_atomically
 from kea_agent.outcome import DaemonStatus, Outcome, Pass
 from kea_agent.phrases import GOOD, MEANING, ON_FALLBACK, ago, is_down, iso
-from kea_agent.regular import read_regular
+from kea_agent.plain import is_plain, is_time, printable
+from kea_agent.reading import read_regular
 
 Document = dict[str, Any]
 Live = Mapping[str, Mapping[str, object]]
 
-_MOST_BYTES = 64 << 20
 WIDTH = 80
+# Hundreds of times what four daemons with a rule's warning on every subnet take.
+_MOST_BYTES = 1 << 24
+_HOW_TO_GO_ON = "the servers are not affected; systemctl restart kea-agent writes it anew"
 # The agent writes at least at every poll (60 s by default); several of them missed are worth a word.
 STALE_SECONDS = 300.0
 # /proc counts in hundredths of a second from a boot time of whole seconds.
@@ -31,12 +36,19 @@ _RED, _YELLOW, _GREEN, _BOLD = "31", "33", "32", "1"
 
 
 def to_json(
-    statuses: Iterable[DaemonStatus], *, version: str, pid: int, started_at: float, generated_at: float
+    statuses: Iterable[DaemonStatus],
+    *,
+    version: str,
+    pid: int,
+    started_at: float,
+    generated_at: float,
+    pid_ticks: int | None = None,
 ) -> Document:
     """The stable machine form; keys are added, never renamed or removed.
 
     version        the agent's
     pid            the agent's main process
+    pid_ticks      when that process was started, in clock ticks since boot (proc.started_ticks), where that is known
     started_at     when the agent started
     generated_at   when this document was made
     daemons        by name (dhcp4, dhcp6, ddns, ctrl-agent), each with every field of `DaemonStatus` but its name:
@@ -50,7 +62,8 @@ def to_json(
     Times are Unix seconds, and each has beside it, under its name with `_iso`, the same as ISO 8601 in UTC. null is
     "not known". There are no secrets in it: the file may be read by everyone.
     """
-    head = {"version": version, "pid": pid, **_time("started_at", started_at), **_time("generated_at", generated_at)}
+    who = {"version": version, "pid": pid} | ({} if pid_ticks is None else {"pid_ticks": pid_ticks})
+    head = {**who, **_time("started_at", started_at), **_time("generated_at", generated_at)}
     return {**head, "daemons": {status.daemon: _daemon(status) for status in statuses}}
 
 
@@ -109,20 +122,34 @@ def read(path: Path) -> Document | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise AgentError(f"read {str(path)!r}: {error.strerror}") from error
+        raise AgentError(f"read {str(path)!r}: {error.strerror}; {_HOW_TO_GO_ON}") from error
     except (ValueError, RecursionError) as error:
-        raise AgentError(f"read {str(path)!r}: not a status of kea-agent: {error}") from error
+        raise AgentError(f"read {str(path)!r}: not a status of kea-agent: {error}; {_HOW_TO_GO_ON}") from error
+    if why := _why_no_status(document):
+        raise AgentError(f"read {str(path)!r}: not a status of kea-agent: {why}; {_HOW_TO_GO_ON}")
+    return dict(document)
+
+
+def _why_no_status(document: object) -> str:
+    """What keeps a tree from being read as a status: the shape; each value is looked at where it is used."""
     if not isinstance(document, dict):
-        raise AgentError(f"read {str(path)!r}: not a status of kea-agent: no object")
-    return document
+        return "no object"
+    if not is_plain(document):
+        return "numbers that are none, or nested too deeply"
+    daemons = document.get("daemons", {})
+    if not isinstance(daemons, dict) or not all(isinstance(daemon, dict) for daemon in daemons.values()):
+        return "daemons is no object of objects"
+    if not all(isinstance(daemon.get("last"), (dict, NoneType)) for daemon in daemons.values()):
+        return "the last pass of a daemon is no object"
+    return ""
 
 
-def process_start(pid: int, proc: Path = Path("/proc")) -> float | None:
+def process_start(pid: int, root: Path = Path("/proc")) -> float | None:
     """When a process was started (Unix time), 0.0 if this user may not see that, None if there is no such process."""
     try:
         os.kill(pid, 0)
-        after_name = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        boot = next(line for line in (proc / "stat").read_text().splitlines() if line.startswith("btime "))
+        after_name = (root / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        boot = next(line for line in (root / "stat").read_text().splitlines() if line.startswith("btime "))
     except (ProcessLookupError, OverflowError):
         return None
     except OSError:  # somebody else's (EPERM), perhaps hidden by hidepid=
@@ -166,10 +193,15 @@ class _Paint:
 def is_running(document: Mapping[str, Any], start_of: Callable[[int], float | None] = process_start) -> bool:
     """Whether the agent that wrote it lives."""
     pid, written = document.get("pid"), _number(document.get("generated_at"))
-    if not isinstance(pid, int) or pid <= 0 or written is None:
+    if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0 or written is None:
         return False
-    started = start_of(pid)  # later than what the agent wrote: its number is another process's by now
-    return started is not None and started <= written + START_SLACK_SECONDS
+    started, ticks = start_of(pid), document.get("pid_ticks")
+    if started is None:
+        return False
+    if ticks is not None and (found := proc.started_ticks(pid)) is not None:
+        return bool(found == ticks)
+    # Of an older agent, or one that this user may not look at. Later than what it wrote: another process has its number.
+    return started <= written + START_SLACK_SECONDS
 
 
 def _agent_line(document: Mapping[str, Any], now: float, is_there: bool, paint: _Paint) -> str:
@@ -181,8 +213,10 @@ def _agent_line(document: Mapping[str, Any], now: float, is_there: bool, paint: 
     if written is None:
         return paint("kea-agent is not running and left no status: systemctl start kea-agent", _RED)
     if not is_there:
-        return paint(f"kea-agent is not running (it was pid {pid}). This is what it knew {ago(written, now)}:", _RED)
-    line = f"kea-agent {_clean(document.get('version'))} is running, pid {pid}"
+        return paint(
+            f"kea-agent is not running (it was pid {_clean(pid)}). This is what it knew {ago(written, now)}:", _RED
+        )
+    line = f"kea-agent {_clean(document.get('version'))} is running, pid {_clean(pid)}"
     if since is not None:
         line += f", started {ago(since, now)}"
     if now - written > STALE_SECONDS:
@@ -320,12 +354,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """A moment of this or the next few centuries; the file may be from any version of the agent, or damaged."""
-    is_moment = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2e10
-    return float(value) if is_moment else None  # type: ignore[arg-type]
+    """A moment; the file may be from any version of the agent, or damaged."""
+    return float(value) if is_time(value) else None
 
 
 def _clean(value: object) -> str:
     """One line that cannot steer a terminal: reasons quote files and what Kea printed."""
-    words = "" if value is None else " ".join(str(value).split())
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words)
+    return "" if value is None else printable(" ".join(str(value).split()))

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from kea_agent.files import write_atomically
-from kea_agent.regular import read_regular
+from kea_agent.plain import is_time
+from kea_agent.reading import read_regular
 
 logger = logging.getLogger(__name__)
 
-_MOST_BYTES = 1 << 20
-_LAST_MOMENT = 253402300800.0  # Unix time: the year 10000, where calendars end
+_MOST_BYTES = 1 << 16  # a few hundred are written
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _checked(fields: dict[str, Any]) -> Remembered:
         remembered.harmful,
         "" if remembered.hash is None else remembered.hash,
     )
-    times = (remembered.committed_at, remembered.reloaded_at or 0, remembered.changed_at or 0)
-    are_times = all(isinstance(time, (int, float)) and abs(time) < _LAST_MOMENT for time in times)
-    if not all(isinstance(text, str) for text in texts) or not are_times or not isinstance(remembered.pid, int):
+    times = (remembered.reloaded_at, remembered.changed_at)
+    are_times = is_time(remembered.committed_at) and all(time is None or is_time(time) for time in times)
+    if not all(isinstance(text, str) for text in texts) or not are_times or type(remembered.pid) is not int:
         raise TypeError("wrong types")
     return remembered

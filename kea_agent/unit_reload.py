@@ -19,13 +19,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kea_agent import gate, keaconf, proc, settings, verify
+from kea_agent import gate, keaconf, log, proc, settings, verify
 from kea_agent.accounts import for_kea
 from kea_agent.daemons import DAEMONS, Daemon, option
 from kea_agent.endpoints import wanted
 from kea_agent.errors import ConfigError, SettingsError
 from kea_agent.history import History
 from kea_agent.levels import Judge, UnitView
+from kea_agent.plain import printable
 from kea_agent.settings import CheckSettings
 from kea_agent.verify import Limits, Prover, Standing, Target, before
 
@@ -41,21 +42,24 @@ class RefusedError(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Reload one daemon; 0 only when it is proven to serve its file."""
+    log.for_commands()
     try:
         said = reload(int(argv[0]), rehearsed=True)
     except (RefusedError, OSError) as error:
-        print(f"<3>{error}", file=sys.stderr)
+        print(f"<3>{printable(str(error))}", file=sys.stderr)
         return 1
-    print(f"<6>{said}", file=sys.stderr)
+    print(f"<6>{printable(said)}", file=sys.stderr)
     return 0
 
 
-def reload(pid: int, *, rehearsed: bool = False) -> str:
+def reload(pid: int, *, rehearsed: bool = False, program: str | None = None, process: int | None = None) -> str:
     """Check, signal and prove; returns what is proven, raises RefusedError otherwise.
 
-    Only what a unit runs can be rehearsed: the sandbox is made like the unit.
+    Only what a unit runs can be rehearsed: the sandbox is made like the unit. `program` checks the file in place of
+    the process's own first word, which may be anything; `process` is a pidfd of it, where its number might get another's.
     """
-    argv = proc.command_line(pid)
+    begun = proc.command_line(pid)
+    argv = begun if program is None else (program, *begun[1:])
     daemon = _daemon(argv)
     config_file = option(argv, "-c") or daemon.config_path
     document = _checked(daemon, config_file, argv, rehearsed=rehearsed)
@@ -63,7 +67,10 @@ def reload(pid: int, *, rehearsed: bool = False) -> str:
         raise RefusedError(f"{config_file}: not reloaded: {waiting.reason}")
     endpoints = wanted(daemon, document.root, argv, os.environ)
     was = before(endpoints, endpoints.control, pid, _LIMITS.command, time.sleep)
-    os.kill(pid, signal.SIGHUP)
+    if process is None:
+        os.kill(pid, signal.SIGHUP)
+    else:
+        signal.pidfd_send_signal(process, signal.SIGHUP)
     target = Target.of(pid, endpoints, document.root)
     proof = Prover(target, was, _LIMITS, lambda: pid if proc.is_alive(pid) else 0).prove()
     if proof.standing is not Standing.SERVING:

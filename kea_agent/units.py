@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from kea_agent.daemons import Daemon, option
 from kea_agent.errors import NoReloadError
-from kea_agent.regular import read_regular
+from kea_agent.reading import read_regular
 
+_MOST_BYTES = 1 << 20  # of an environment file; the kernel takes no more for a program
 _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\})")
 
 
@@ -120,9 +121,12 @@ def signal_reload(bus: SystemBus, unit: Unit) -> str | None:
 
 def _argv(bus: SystemBus, path: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     commands = bus.get(path, "Service", "ExecStart", "a(sasbttttuii)")
-    # The file that is executed, then its words: with `@` in the unit the first word is only a name.
-    words = [commands[0][0], *commands[0][1][1:]] if commands else []
-    return tuple(part for word in words for part in _expand(str(word), environment))
+    if not commands:
+        return ()
+    # The file that is executed, then its words: with `@` in the unit the first word is only a name. systemd takes no
+    # variable for the file, whose value may be from a file of somebody else.
+    program, words = commands[0][0], commands[0][1][1:]
+    return (str(program), *(part for word in words for part in _expand(str(word), environment)))
 
 
 def _expand(word: str, environment: Mapping[str, str]) -> list[str]:
@@ -141,8 +145,9 @@ def _environment(bus: SystemBus, path: str) -> dict[str, str]:
 
 
 def _environment_file(path: Path) -> list[str]:
+    # Root names it, and may have put it where Kea's user may put a FIFO in its place.
     try:
-        lines = read_regular(path, 1 << 20).decode(errors="surrogateescape").splitlines()
+        lines = read_regular(path, _MOST_BYTES).decode(errors="surrogateescape").splitlines()
     except OSError:
         return []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith(("#", ";")))

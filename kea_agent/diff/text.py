@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kea_agent.diff.compare import Change, Kind
-from kea_agent.foreign import printable
+from kea_agent.plain import printable
 from kea_agent.redact import MASK, is_hidden, redacted, within
 from kea_agent.vocabulary import FREE, words
 

@@ -19,6 +19,7 @@ from kea_agent.keactrl.servers import NETCONF, Installation, Server
 from kea_agent.keactrl.sources import Source
 from kea_agent.keactrl.systemd import Units
 from kea_agent.keactrl.words import split
+from kea_agent.plain import printable
 
 if TYPE_CHECKING:
     from kea_agent.units import Unit
@@ -54,7 +55,7 @@ class Commands:
     def version(self) -> bool:
         """The installed version of each daemon."""
         say.line(f"keactrl: {self._kea.version}")
-        return self._each(self._source.binary, _version)
+        return self._each(self._source.binary, lambda server, binary: _version(server, binary, self._environ))
 
     def _each(self, prepare: Callable[[Server], T], act: Callable[[Server, T], None]) -> bool:
         worked = True
@@ -77,7 +78,7 @@ class Commands:
         return True
 
     def _failed(self, why: str) -> bool:
-        say.error(f"{self._arguments.command.capitalize()} failed, {why}")
+        say.error(f"{self._arguments.command.capitalize()} failed, {printable(why)}")
         return False
 
     def _start_words(self, server: Server, general: str) -> list[str]:
@@ -94,11 +95,11 @@ class Commands:
             file = self._source.pid_file(server)
             say.info(f"{Path(words[0]).name} appears to be running, see: PID {pid}, PID file: {file}.")
             return
-        say.info(f"Starting {' '.join(words)}")
+        say.info(f"Starting {self._source.shown(' '.join(words))}")
         if unit:
             self._start_unit(unit, words)
         else:
-            processes.start(words, self._environ)
+            processes.start([processes.program(words[0], self._environ), *words[1:]], self._environ)
 
     def _start_unit(self, unit: Unit, words: list[str]) -> None:
         if surplus := [word for word in words if word not in unit.argv]:
@@ -115,7 +116,7 @@ class Commands:
         if unit and unit.main_pid == pid:
             self._units.actions.stop(unit)
         else:
-            processes.send(pid, name, signal.SIGTERM)
+            processes.send(pid, name, signal.SIGTERM, lambda: self._source.pid(server) == pid)
 
     def _reload(self, server: Server, binary: str) -> None:
         name = Path(binary).name
@@ -131,7 +132,7 @@ class Commands:
         if unit and unit.main_pid == pid and server.daemon:
             self._units.actions.reload(unit, server.daemon)
         else:
-            processes.reload(pid)
+            processes.reload(pid, binary, self._environ, lambda: self._source.pid(server) == pid)
 
     def _running(self, server: Server) -> tuple[Unit | None, int]:
         unit = self._source.unit(server)
@@ -157,15 +158,16 @@ def merged(own: str, general: str) -> str:
     return " ".join([general, *(word for word in split(own) if word not in split(general))])
 
 
-def _version(server: Server, binary: str) -> None:
-    say.line(f"{server.binary}: {_version_of(binary)}")
+def _version(server: Server, binary: str, environ: Mapping[str, str]) -> None:
+    say.line(f"{server.binary}: {_version_of(binary, environ)}")
 
 
-def _version_of(binary: str) -> str:
+def _version_of(binary: str, environ: Mapping[str, str]) -> str:
     if not os.path.exists(binary):
         return f"unknown, {binary} missing"
+    program = processes.program(binary, environ)
     try:
-        return subprocess.run([binary, "-v"], stdout=subprocess.PIPE, check=True, text=True).stdout.rstrip("\n")
+        return subprocess.run([program, "-v"], stdout=subprocess.PIPE, check=True, text=True).stdout.rstrip("\n")
     except (OSError, subprocess.CalledProcessError):
         say.error(f"Error checking version of binary file: {binary}")
         return ""

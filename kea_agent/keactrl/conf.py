@@ -3,6 +3,8 @@
 
 What sh(1) makes of an assignment is kept: quotes, backslashes, comments, `$name` and `${name}`, several assignments on
 one line, `export`. Everything else that a shell would run is an error with its line.
+
+Whoever writes the file says what its reader runs, so it has to be root's, or the caller's, by every step of its path.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from kea_agent.errors import ConfigError
-from kea_agent.keactrl.errors import MissingVariableError
-from kea_agent.regular import NotRootsOwnError, read_regular, read_roots_own
+from kea_agent.keactrl.errors import MissingVariableError, UntrustedConfError
+from kea_agent.reading import UntrustedError, read_trusted
 
 MAX_BYTES = 1 << 20
 
@@ -26,13 +28,6 @@ _ESCAPE = re.compile(r"\\(\n|[^\n])")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _QUOTED = re.compile(r'[^"\\$`\x00]+')
 _WORD_END = re.compile(r"[ \t\n]|\Z")
-
-
-class UntrustedError(ConfigError):
-    """Whoever may write it could have root run anything by it: it names the programs that are run."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"not used: it says what root runs, and {why}", file=path)
 
 
 class Conf:
@@ -59,20 +54,25 @@ class Conf:
 def read(path: str, prefix: str, environ: Mapping[str, str]) -> Conf:
     """Read the file; `prefix` is where Kea is installed, which the script knows before it reads the file.
 
-    Raises ConfigError with its line, or MissingVariableError for a reference to nothing.
+    Raises ConfigError with its line, MissingVariableError for a reference to nothing, and UntrustedConfError for a file
+    that somebody but root and the caller may have written or put there.
     """
     return Conf(path, _Reader(path, _text(path), {"prefix": prefix}, environ).variables())
 
 
 def _text(path: str) -> str:
     try:
-        return os.fsdecode(read_roots_own(path, MAX_BYTES) if os.geteuid() == 0 else read_regular(path, MAX_BYTES))
-    except NotRootsOwnError as error:
-        raise UntrustedError(path, error.why) from error
+        return os.fsdecode(read_trusted(path, MAX_BYTES))
+    except UntrustedError as error:
+        raise UntrustedConfError(path, error) from error
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise ConfigError(f"larger than {MAX_BYTES} bytes, which no keactrl.conf is", file=path) from error
-        raise ConfigError(f"cannot read it: {os.strerror(error.errno or 0).lower()}", file=path) from error
+        raise ConfigError(_why_unread(path, error), file=path) from error
+
+
+def _why_unread(path: str, error: OSError) -> str:
+    if error.errno == errno.EFBIG:
+        return f"larger than {MAX_BYTES} bytes, which no keactrl.conf is"
+    return f"cannot read it: {'is a directory' if os.path.isdir(path) else (error.strerror or str(error)).lower()}"
 
 
 class _Reader:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from kea_agent.errors import ConfigError
 from kea_agent.keactrl import report, say
 from kea_agent.keactrl.arguments import COMMANDS, Arguments, parse, usage
-from kea_agent.keactrl.errors import MissingVariableError, RefusedError
+from kea_agent.keactrl.errors import MissingVariableError, RefusedError, UntrustedConfError
 from kea_agent.keactrl.servers import CTRL_AGENT, NETCONF, Installation
 from kea_agent.keactrl.sources import ConfSource, Source, UnitSource
 from kea_agent.keactrl.systemd import AgentView, Units, is_booted
+from kea_agent.plain import printable
 
 if TYPE_CHECKING:
     from kea_agent.keactrl.conf import Conf
@@ -29,9 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     try:
         return _run(sys.argv[1:] if argv is None else argv, kea, environ)
-    except (RefusedError, ConfigError) as error:
-        say.error(str(error))
-        say.line(getattr(error, "usage", ""), end="")
+    except ConfigError as error:
+        say.error(printable(str(error)))
+        return _ERROR
+    except RefusedError as error:
+        say.error(str(error))  # what the caller typed goes back as the script gives it back
+        say.line(error.usage, end="")
         return _ERROR
     except MissingVariableError as error:
         say.aside(f"{error.name}: parameter not set in keactrl.conf", "ERROR")
@@ -45,8 +49,8 @@ def _run(argv: Sequence[str], kea: Installation, environ: dict[str, str]) -> int
     arguments = parse(argv, kea)
     if arguments.command not in COMMANDS:
         return _answer(arguments.command, kea)
-    view = AgentView(is_believed=arguments.command == "status" or os.geteuid() != 0)
-    units = Units(view)
+    view = AgentView()
+    units = Units()
     source = _source(arguments, kea, units, view, environ)
     if arguments.command == "status":
         has_worked = _status(arguments, kea, source, view)
@@ -69,22 +73,21 @@ def _source(
     arguments: Arguments, kea: Installation, units: Units, view: AgentView, environ: Mapping[str, str]
 ) -> Source:
     path = arguments.conf_path or kea.conf_path
-    may_do_without = arguments.conf_path is None and is_booted() and kea.is_installed
+    has_units = arguments.conf_path is None and is_booted() and kea.is_installed
     if os.path.isfile(path):
         from kea_agent.keactrl import conf  # noqa: PLC0415 - packaged Kea has none
 
         try:
             found = conf.read(path, kea.prefix, environ)
-        except conf.UntrustedError as error:
-            if not may_do_without:
-                raise RefusedError(
-                    f"{error}; give it to root, in a directory of root's, and name it with -c"
-                ) from error
-            say.aside(f"{error}; systemd's units are used. To use it, put it into a directory of root's: -c FILE")
+        except UntrustedConfError as error:
+            # Debian gives /etc/kea to Kea's user. A file that is only looked for there must not end every command.
+            if not has_units:
+                raise
+            say.aside(f"{path} is not used, systemd's units are: {error.why}; {error.way_out}")
         else:
             _check(found, kea)
             return ConfSource(found, kea, units, environ)
-    if may_do_without:
+    if has_units:
         return UnitSource(kea, units, view, environ)
     raise RefusedError(f"keactrl configuration file doesn't exist in {path}.")
 

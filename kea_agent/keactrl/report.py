@@ -24,10 +24,10 @@ def as_text(servers: tuple[Server, ...], source: Source, view: AgentView) -> boo
     """Print it; False where a configuration file is missing. What only the agent knows goes to stderr."""
     running = [server for server in servers if _is_active(server, source)]
     for server in servers:
-        say.line(f"{server.file_title} configuration file: {source.config_file(server)}")
+        say.line(f"{server.file_title} configuration file: {source.shown(source.config_file(server))}")
     say.line(f"keactrl configuration file: {source.conf_path or _NO_CONF}")
     _tell(running, view)
-    return all(_is_there(source.config_file(server)) for server in servers if source.is_installed(server))
+    return all(_is_there(source.config_file(server), source) for server in servers if source.is_installed(server))
 
 
 def as_json(servers: tuple[Server, ...], source: Source, view: AgentView, version: str) -> bool:
@@ -71,17 +71,17 @@ def _pid(server: Server, source: Source) -> int:
 
 def _tell(servers: Sequence[Server], view: AgentView) -> None:
     for server in servers if view.mentions(_TELLING) else ():
-        last = view.of(server).get("last") or {}
-        if last.get("outcome") in _TELLING:
+        last = view.of(server).get("last")
+        if isinstance(last, dict) and last.get("outcome") in _TELLING:
             say.aside(f"{server.binary}: {last['outcome']}: {last.get('reason', '')}")
 
 
-def _is_there(path: str) -> bool:
+def _is_there(path: str, source: Source) -> bool:
     """The script looks for the first one that is missing and says no more."""
     if not path:
         say.error("Configuration file for Kea not specified.")
     elif not _can_be_there(path):
-        say.error(f"Configuration file for Kea does not exist: {path}.")
+        say.error(f"Configuration file for Kea does not exist: {source.shown(path)}.")
     else:
         return True
     return False

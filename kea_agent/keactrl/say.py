@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 
+from kea_agent.plain import printable
+
 
 def line(text: str, end: str = "\n") -> None:
     """One line of an answer, at once: what a command does next may take seconds."""
@@ -28,4 +30,4 @@ def info(text: str) -> None:
 
 def aside(text: str, level: str = "WARNING") -> None:
     """A truth that the script does not tell, where programs that read its output do not stumble over it."""
-    print(f"{level}/keactrl: {text}", file=sys.stderr, flush=True)
+    print(f"{level}/keactrl: {printable(text)}", file=sys.stderr, flush=True)

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kea_agent.daemons import BY_NAME, Daemon
+from kea_agent.keactrl import say
+from kea_agent.reading import stranger
 
 SBIN = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/sbin")
 _WITHOUT_CTRL_AGENT = (3, 1, 8)
@@ -120,6 +122,9 @@ class Installation:
 
     def _ask(self, option: str) -> str:
         if self._any_binary is None:
+            return ""
+        if found := stranger(self._any_binary):
+            say.aside(f"{self._any_binary} is not run, because of {found.filename}: {found.strerror}")
             return ""
         import subprocess  # noqa: PLC0415 - `status` does without while there is a Control Agent: a fifth of its time
 

@@ -16,6 +16,7 @@ from kea_agent.keactrl import processes
 from kea_agent.keactrl.servers import Installation, Server
 from kea_agent.keactrl.systemd import AgentView, Units
 from kea_agent.keactrl.words import split
+from kea_agent.plain import printable
 
 if TYPE_CHECKING:
     from kea_agent.keactrl.conf import Conf
@@ -31,6 +32,7 @@ class Source(Protocol):
     def conf_path(self) -> str | None: ...
     def binary(self, server: Server) -> str: ...
     def config_file(self, server: Server) -> str: ...
+    def shown(self, text: str) -> str: ...
     def options(self, server: Server) -> str: ...
     def is_enabled(self, server: Server) -> bool: ...
     def is_verbose(self) -> bool: ...
@@ -59,6 +61,10 @@ class ConfSource:
     def config_file(self, server: Server) -> str:
         return self._conf[server.config_variable]
 
+    def shown(self, text: str) -> str:
+        """As it is, as the script has it: whoever may write a keactrl.conf that is believed needs no tricks."""
+        return text
+
     def options(self, server: Server) -> str:
         return self._conf.get(server.options_variable) if self._kea.has_server_options else ""
 
@@ -82,8 +88,8 @@ class ConfSource:
 
     def pid(self, server: Server) -> int:
         """A server whose binary is not named is not running, says the script."""
-        name = os.path.basename(self._conf.get(server.binary_variable))
-        return processes.running(self.pid_file(server), name) if name else 0
+        binary = self._conf.get(server.binary_variable)
+        return processes.running(self.pid_file(server), binary) if os.path.basename(binary) else 0
 
 
 class UnitSource:
@@ -104,6 +110,10 @@ class UnitSource:
         """What the daemon that runs was started with, else what the agent or systemd says it will be."""
         running = option(proc.command_line(self._units.pid_in_cgroup(server)), "-c")
         return running or self._view.config_file(server) or self._config_file_of_unit(server)
+
+    def shown(self, text: str) -> str:
+        """A process may call its file anything."""
+        return printable(text)
 
     def _config_file_of_unit(self, server: Server) -> str:
         unit = self.unit(server)
@@ -132,7 +142,7 @@ class UnitSource:
         return processes.pid_file(self._directory, self.config_file(server), server.binary)
 
     def pid(self, server: Server) -> int:
-        return self._units.pid_in_cgroup(server) or processes.running(self.pid_file(server), server.binary)
+        return self._units.pid_in_cgroup(server) or processes.running(self.pid_file(server), self.binary(server))
 
 
 def _same(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -4,26 +4,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kea_agent import proc
-from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError, SettingsError
-from kea_agent.foreign import printable_tree
+from kea_agent.keactrl import say
 from kea_agent.keactrl.servers import Server
-from kea_agent.regular import read_regular
+from kea_agent.plain import is_plain
+from kea_agent.reading import read_regular
 
 if TYPE_CHECKING:
     from kea_agent.bus import Bus
     from kea_agent.keactrl.unit_actions import UnitActions
+    from kea_agent.settings import Settings
     from kea_agent.units import Unit
 
 STATUS_FILE = "/run/kea-agent/status.json"
-SETTINGS = "/etc/kea-agent"
-_MOST_BYTES = 64 << 20
 BOOTED = "/run/systemd/system"
+_MOST_BYTES = 1 << 24
 _SLICES = ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice", "/sys/fs/cgroup/unified/system.slice")
 
 
@@ -33,14 +33,10 @@ def is_booted() -> bool:
 
 
 class AgentView:
-    """What the running agent has written down; empty without one.
+    """What the running agent has written down; empty without one."""
 
-    Kea's user could have written it, too: it is shown, and nothing that root does goes by it (`is_believed`).
-    """
-
-    def __init__(self, path: str = STATUS_FILE, *, is_believed: bool = True) -> None:
+    def __init__(self, path: str = STATUS_FILE) -> None:
         self._path = path
-        self._is_believed = is_believed
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -51,7 +47,7 @@ class AgentView:
             found = json.loads(self._text)
         except (ValueError, RecursionError):
             return {}
-        return {str(key): printable_tree(item) for key, item in found.items()} if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) and is_plain(found) else {}
 
     def mentions(self, words: Iterable[str]) -> bool:
         """Whether any of the words is in it: a look that costs nothing."""
@@ -66,26 +62,23 @@ class AgentView:
 
     def of(self, server: Server) -> dict[str, Any]:
         """What it says of one daemon."""
-        found = self.document.get("daemons", {}).get(server.daemon.name if server.daemon else "", {})
+        daemons = self.document.get("daemons")
+        found = daemons.get(server.daemon.name) if server.daemon and isinstance(daemons, dict) else None
         return found if isinstance(found, dict) else {}
 
     def config_file(self, server: Server) -> str | None:
-        """The daemon's configuration file, where there is a unit of it."""
-        if not self._is_believed:
-            return None
+        """The daemon's configuration file, where there is a unit of it: for words on it, and nothing else."""
         found = self.of(server)
-        return str(found["config_file"]) if found.get("unit") and found.get("config_file") else None
+        file = found.get("config_file")
+        return file if found.get("unit") and isinstance(file, str) and file.isprintable() and file else None
 
 
 class Units:
     """The units of the servers; the bus is connected to when somebody asks for more than the kernel says.
 
-    A unit that has none of the packages' names is the one that the agent looks after (its settings say so). Raises
-    BusError when systemd runs this host and D-Bus does not answer.
+    A unit that has none of the packages' names is the one that the agent's settings name: they are root's, and what
+    the agent writes down is not. Raises BusError when systemd runs this host and D-Bus does not answer.
     """
-
-    def __init__(self, view: AgentView) -> None:
-        self._view = view
 
     @cached_property
     def bus(self) -> Bus:
@@ -105,13 +98,25 @@ class Units:
 
         return UnitActions(self.bus)
 
+    @cached_property
+    def _settings(self) -> Settings:
+        from kea_agent.settings import Settings  # noqa: PLC0415 - `status` does without
+        from kea_agent.verbs.subjects import SETTINGS, own_settings  # noqa: PLC0415
+
+        try:
+            return own_settings(SETTINGS)
+        except SettingsError as error:
+            why = "; ".join(str(error).splitlines())
+            say.aside(f"the agent's settings are not used, so units have the names of Kea's packages here: {why}")
+            return Settings()
+
     def of(self, server: Server) -> Unit | None:
         """The unit as it is now; None where there is none, or no systemd."""
         from kea_agent import units  # noqa: PLC0415 - `status` does without
 
         if server.daemon is None or not is_booted():
             return None
-        unit = units.discover(self.bus, server.daemon, _configured_unit(server.daemon, self._view.of(server)))
+        unit = units.discover(self.bus, server.daemon, self._settings.daemon[server.daemon.name].unit)
         return unit if unit and unit.load_state in ("loaded", "masked") else None
 
     def file_state(self, server: Server) -> str:
@@ -127,21 +132,6 @@ class Units:
                 if proc.command_name(pid) == server.binary[:15]:
                     return pid
         return 0
-
-
-def _configured_unit(daemon: Daemon, seen: Mapping[str, Any]) -> str | None:
-    """The unit that the agent's settings name; for who may not read them, and has no rights, what the agent says."""
-    from pathlib import Path  # noqa: PLC0415 - `status` does without
-
-    from kea_agent import settings  # noqa: PLC0415
-
-    try:
-        if os.geteuid() == 0 or os.access(SETTINGS, os.R_OK | os.X_OK):
-            return settings.load(Path(SETTINGS)).daemon[daemon.name].unit
-    except SettingsError:
-        return None
-    unit = seen.get("unit")
-    return unit if isinstance(unit, str) else None
 
 
 def _pids(file: str) -> list[int]:

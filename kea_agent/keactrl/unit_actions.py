@@ -11,10 +11,9 @@ from kea_agent import gate, journal, local, units
 from kea_agent.bus import Bus
 from kea_agent.daemons import Daemon
 from kea_agent.errors import BusError, DeniedError, NoAgentError
-from kea_agent.foreign import printable
 from kea_agent.keactrl.errors import FailedError
-from kea_agent.keactrl.processes import user_name
 from kea_agent.outcome import Outcome
+from kea_agent.reading import user_name
 
 _RIGHT = "org.freedesktop.systemd1.manage-units"
 _JOB_TIMEOUT = 120.0  # systemd gives a unit 90 s to stop
@@ -45,19 +44,13 @@ class UnitActions:
 
     def reload(self, unit: units.Unit, daemon: Daemon) -> None:
         """Have the agent reload the daemon; without an agent systemd does, whose ExecReload checks and proves as well."""
-        request = {"verb": "reload", "daemons": [daemon.name], "again": True}
         try:
-            answer = local.ask(request, timeout=_PASS_TIMEOUT)
+            done = local.ask_for_passes([daemon.name], again=True, timeout=_PASS_TIMEOUT)[daemon.name]
         except NoAgentError:
             self._reload_without_agent(unit)
             return
-        try:
-            done = answer["results"][daemon.name]
-            outcome, reason = Outcome(done["outcome"]), printable(str(done["reason"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FailedError("the agent's answer makes no sense; kea-agent status says how the daemon is") from error
-        if outcome not in _GOOD:
-            raise FailedError(f"{outcome}: {reason}")
+        if done.outcome not in _GOOD:
+            raise FailedError(f"{done.outcome}: {done.reason}")
 
     def _reload_without_agent(self, unit: units.Unit) -> None:
         since = time.time()

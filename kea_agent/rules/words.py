@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kea_agent.foreign import printable
+from kea_agent.plain import printable
 from kea_agent.redact import is_plain_data, within
 
 _LONGEST = 200

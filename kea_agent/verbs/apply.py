@@ -21,6 +21,7 @@ from kea_agent.diff.text import as_json
 from kea_agent.errors import AgentError, ConfigError, ExitCode
 from kea_agent.files import in_memory
 from kea_agent.lint import Finding
+from kea_agent.plain import printable
 from kea_agent.replacing import Replaced
 from kea_agent.settings import Settings
 from kea_agent.verbs import changing, check
@@ -59,7 +60,7 @@ def _apply(about: Subject, data: bytes, arguments: argparse.Namespace, found: Se
     if look.exit_code is ExitCode.BAD_CONFIG:
         return _refused(about, findings, arguments)
     if not arguments.json:
-        print(f"{about.name}: from {about.path} to {arguments.file}:")
+        print(f"{about.name}: from {printable(str(about.path))} to {arguments.file}:")
         changing.print_differences(changed)
         sys.stdout.flush()
     done = _replace(about, data, arguments)
@@ -139,10 +140,10 @@ def _tell(
         return
     print(f"{about.name}: {done.result}")
     if done.put_back:
-        print(f"{about.path} holds again what it held before; {about.name}: {done.put_back}")
+        print(f"{printable(str(about.path))} holds again what it held before; {about.name}: {done.put_back}")
         return
     if done.replaced.kept:
-        print(f"what {about.path} held is in {done.replaced.kept}")
+        print(printable(f"what {about.path} held is in {done.replaced.kept}"))
     if waiting := unconfirmed.find(about.name):
         print(f"{waiting}, then it is taken back")
 

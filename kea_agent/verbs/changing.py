@@ -16,8 +16,8 @@ from kea_agent.daemons import Daemon
 from kea_agent.diff import Change, changes
 from kea_agent.diff.text import lines
 from kea_agent.errors import AgentError, BusError, ConfigError, ExitCode, NoAgentError
-from kea_agent.foreign import printable
 from kea_agent.outcome import Outcome
+from kea_agent.plain import printable
 from kea_agent.settings import Settings
 from kea_agent.verbs.subjects import file_of, unit_of
 
@@ -60,7 +60,7 @@ class Result:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.outcome or 'not proven'}: {self.reason}"
+        return printable(f"{self.outcome or 'not proven'}: {self.reason}")
 
     def as_json(self) -> dict[str, Any]:
         """For programs; `outcome` is null where there was no pass."""
@@ -99,7 +99,7 @@ def differences(about: Subject, after: dict[str, Any]) -> list[Change] | ConfigE
 def print_differences(found: list[Change] | ConfigError) -> None:
     """One line a change, secrets masked."""
     if isinstance(found, ConfigError):
-        print(f"  (no comparison: {found})")
+        print(f"  (no comparison: {printable(str(found))})")
     elif not found:
         print("  (no difference in meaning)")
     else:
@@ -109,20 +109,15 @@ def print_differences(found: list[Change] | ConfigError) -> None:
 
 def ask_for_pass(about: Subject, *, force: bool = False) -> Result:
     """Have the running agent take the file in, or say why that could not be."""
-    request = {"verb": "reload", "daemons": [about.name], "again": False, "force": force}
     try:
-        answer = local.ask(request, timeout=_PASS_SECONDS)
+        done = local.ask_for_passes([about.name], again=False, force=force, timeout=_PASS_SECONDS)[about.name]
     except NoAgentError:
         unit = about.unit.name if about.unit else "the unit"
         words = f"systemctl start kea-agent has it taken in and proven; without the agent, systemctl reload {unit}"
         return Result(None, f"the agent is not running, so the server was not told of {about.path}; {words}")
     except AgentError as error:
         return Result(None, str(error))
-    try:
-        done = answer["results"][about.name]
-        return Result(Outcome(done["outcome"]), printable(str(done["reason"])))
-    except (KeyError, TypeError, ValueError):
-        return Result(None, f"{about.path} was written, and the agent's answer makes no sense: kea-agent status")
+    return Result(done.outcome, done.reason)
 
 
 def insist_on_pass(about: Subject) -> Result:

@@ -19,6 +19,7 @@ from kea_agent.diff.compare import without_host_local
 from kea_agent.diff.text import as_json, lines
 from kea_agent.endpoints import wanted
 from kea_agent.errors import AgentError
+from kea_agent.plain import printable
 from kea_agent.settings import Settings
 from kea_agent.verbs.subjects import file_of, installed, own_settings, owner, unit_of
 
@@ -92,7 +93,12 @@ def _running(daemon: Daemon, found: Settings) -> Side:
     if channel is None:
         raise AgentError(f"{document.path} has no control socket, so {daemon.binary} cannot be asked what it runs")
     answer = keaconf.utf8_tree(control.ask(channel, "config-get", timeout=_TIMEOUT).arguments)
-    return Side(f"running {daemon.binary}", answer[daemon.root_key], runs=True)
+    root = answer.get(daemon.root_key) if isinstance(answer, dict) else None
+    if not isinstance(root, dict):
+        raise AgentError(
+            f"{daemon.binary} answered config-get without a {daemon.root_key}, so there is nothing to compare"
+        )
+    return Side(f"running {daemon.binary}", root, runs=True)
 
 
 def _compare(daemon: Daemon, sides: list[Side], *, is_peer: bool) -> Comparison:
@@ -104,7 +110,7 @@ def _compare(daemon: Daemon, sides: list[Side], *, is_peer: bool) -> Comparison:
 
 def _as_text(comparison: Comparison, *, color: bool) -> Iterator[str]:
     names = f"{comparison.daemon}: from {comparison.before.label} to {comparison.after.label}"
-    yield names if comparison.changes else f"{names}: no difference"
+    yield printable(names if comparison.changes else f"{names}: no difference")
     yield from (f"  {line}" for line in lines(comparison.changes, color=color))
 
 

@@ -15,11 +15,10 @@ from kea_agent import unconfirmed
 from kea_agent.daemons import BY_NAME
 from kea_agent.diff import changes
 from kea_agent.errors import AgentError, ExitCode, SettingsError
-from kea_agent.foreign import printable
 from kea_agent.history import STATE, History, Revision
 from kea_agent.phrases import iso
+from kea_agent.plain import printable, printable_lines
 from kea_agent.redact import redacted
-from kea_agent.revision import body_of
 
 # A comparison of two large configurations takes a second.
 _NEWEST = 10
@@ -52,11 +51,13 @@ def _show(history: History, arguments: argparse.Namespace) -> int:
         raise SettingsError("kea-agent history: --show needs to know of which DAEMON")
     if arguments.with_secrets and os.geteuid() != 0:
         raise AgentError("only root is shown secrets; try sudo")
-    tree = history.tree(history.find(arguments.daemon, arguments.show))
-    body = body_of(tree if arguments.with_secrets else redacted(tree), indent=2)
+    found = history.find(arguments.daemon, arguments.show)
+    body = history.text(found, dict if arguments.with_secrets else redacted)
     if sys.stdout.isatty():
-        body = "".join(f"{printable(line)}\n" for line in body.decode(errors="surrogateescape").splitlines()).encode()
-    sys.stdout.buffer.write(body)
+        # To a file go the very bytes; a terminal would obey some of them.
+        print(printable_lines(body.decode("utf-8", "surrogateescape")), end="")
+    else:
+        sys.stdout.buffer.write(body)
     return ExitCode.OK
 
 

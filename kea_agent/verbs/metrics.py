@@ -11,6 +11,7 @@ from pathlib import Path
 from kea_agent import local, settings
 from kea_agent.errors import AgentError, ExitCode, NoAgentError
 from kea_agent.files import write_atomically
+from kea_agent.plain import printable_lines
 
 _TIMEOUT = 90.0  # above the longest that a scrape may be told to take
 _MODE = 0o644  # node_exporter reads it as a user of its own
@@ -20,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the scrape, or replace a file with it as a whole."""
     page = _page(arguments.settings)
     if arguments.output is None:
-        sys.stdout.write(page)
+        sys.stdout.write(printable_lines(page) if sys.stdout.isatty() else page)
         return ExitCode.OK
     try:
         write_atomically(arguments.output, page, _MODE)
@@ -32,9 +33,12 @@ def main(arguments: argparse.Namespace) -> int:
 def _page(directory: Path) -> str:
     # Its own socket and not the listener, which may want a certificate and a password.
     try:
-        return str(local.ask({"verb": "metrics"}, timeout=_TIMEOUT)["metrics"])
+        page = local.ask({"verb": "metrics"}, timeout=_TIMEOUT).get("metrics")
     except NoAgentError:
         return _collect(settings.load(directory))
+    if not isinstance(page, str):
+        raise AgentError(f"{local.SOCKET}: the agent's answer has no metrics in it; kea-agent status tells how it is")
+    return page
 
 
 def _collect(wanted: settings.Settings) -> str:

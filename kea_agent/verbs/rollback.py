@@ -17,7 +17,7 @@ from kea_agent.diff.text import as_json
 from kea_agent.errors import AgentError, ConfigError, ExitCode, SettingsError
 from kea_agent.history import History, Revision
 from kea_agent.phrases import iso
-from kea_agent.revision import body_of
+from kea_agent.plain import printable
 from kea_agent.settings import Settings
 from kea_agent.unconfirmed import Unconfirmed
 from kea_agent.verbs import changing
@@ -46,19 +46,20 @@ def _roll_back(about: Subject, arguments: argparse.Namespace) -> int:
     tree = history.tree(revision)
     found = changing.differences(about, tree[about.daemon.root_key])
     if not arguments.json:
-        print(f"{about.name}: {about.path} goes back to revision {revision.number}, proven {iso(revision.proven_at)}:")
+        where, when = printable(str(about.path)), iso(revision.proven_at)
+        print(f"{about.name}: {where} goes back to revision {revision.number}, proven {when}:")
         changing.print_differences(found)
         print("A revision is one file: comments and include directives are not in it.")
     if not arguments.yes and not _is_wanted():
         print("nothing was changed")
         return ExitCode.NOT_DONE
-    kept, result = _write(about, body_of(tree, indent=2), force=arguments.force)
+    kept, result = _write(about, history.text(revision), force=arguments.force)
     if arguments.json:
         changed = None if isinstance(found, ConfigError) else as_json(found)
         told = {"daemon": about.name, "file": str(about.path), "revision": revision.number, "replaced": kept}
         print(json.dumps(told | {"changes": changed} | result.as_json(), indent=1))
     else:
-        print(f"{about.path} was written; what it held is in {kept}" if kept else f"{about.path} was written")
+        print(printable(f"{about.path} was written" + (f"; what it held is in {kept}" if kept else "")))
         print(f"{about.name}: {result}")
     return result.exit_code
 

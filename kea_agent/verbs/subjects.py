@@ -11,6 +11,8 @@ from kea_agent.daemons import BY_NAME, DAEMONS, Daemon
 from kea_agent.errors import AgentError, BusError, ConfigError
 from kea_agent.settings import Settings
 
+SETTINGS = Path("/etc/kea-agent")
+
 
 def owner(path: str) -> Daemon:
     """Whose file it is, by its top-level key, else by its name, else by what a broken one mentions; raises AgentError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kea_agent.regular import NotRootsOwnError, read_regular, read_roots_own
+from kea_agent.reading import read_regular
 
 
 def test_a_file_of_just_the_size_is_read(tmp_path: Path) -> None:
@@ -51,37 +51,3 @@ def test_a_name_in_an_open_directory(tmp_path: Path) -> None:
         assert read_regular("file", 5, directory=directory) == b"1"
     finally:
         os.close(directory)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="what is root's own is asked by root")
-def test_a_file_is_roots_own_only_if_the_whole_way_is(tmp_path: Path) -> None:
-    own = tmp_path / "a/b/file"
-    own.parent.mkdir(parents=True)
-    own.write_text("x")
-    assert read_roots_own(str(own), 10) == b"x"
-    link = tmp_path / "link"
-    link.symlink_to("a/b")
-    assert read_roots_own(str(link / "file"), 10) == b"x"
-    absolute = tmp_path / "absolute"
-    absolute.symlink_to(own)
-    assert read_roots_own(str(absolute), 10) == b"x"
-    for spoilt in (own, own.parent, tmp_path / "a"):
-        os.chown(spoilt, 65534, 65534)
-        with pytest.raises(NotRootsOwnError, match=f"{spoilt} belongs to user 65534"):
-            read_roots_own(str(absolute), 10)
-        os.chown(spoilt, 0, 0)
-        mode = spoilt.stat().st_mode
-        spoilt.chmod(0o777)
-        with pytest.raises(NotRootsOwnError, match=f"others than root may write {spoilt}"):
-            read_roots_own(str(link / "file"), 10)
-        spoilt.chmod(mode)
-    os.lchown(link, 65534, 65534)
-    with pytest.raises(NotRootsOwnError, match=f"{link} belongs to user 65534"):
-        read_roots_own(str(link / "file"), 10)
-
-
-def test_a_link_in_circles_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "a").symlink_to("b")
-    (tmp_path / "b").symlink_to("a")
-    with pytest.raises(OSError, match="ymbolic link"):
-        read_roots_own(str(tmp_path / "a"), 10)

@@ -278,6 +278,19 @@ def test_root_only_looks_at_what_is_the_agents(history: History, fixed: Path, ca
     assert sorted(os.listdir(fixed.parent)) == ["history", NAME]
 
 
+@pytest.mark.parametrize("step", ["dhcp4", "dhcp4/history"])
+def test_root_is_not_led_elsewhere(tmp_path: Path, caplog: pytest.LogCaptureFixture, step: str) -> None:
+    """A directory of the agent's user that is a link to somebody else's, whose files are sound and root's."""
+    (tmp_path / "elsewhere").mkdir()
+    keep(History(tmp_path / "elsewhere"), 7)
+    state = tmp_path / "state"
+    (state / step).parent.mkdir(parents=True)
+    (state / step).symlink_to(tmp_path / "elsewhere" / step)
+    history = History(state)
+    assert (history.last("dhcp4"), history.revisions("dhcp4")) == (None, ())
+    assert "Not a directory" in caplog.text
+
+
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"{", b"[" * 200_000, b'{"Dhcp4": 1}', b'{"Dhcp6": {}}'])
 def test_what_somebody_else_signed_is_still_looked_at(history: History, fixed: Path, body: bytes) -> None:
     fixed.parent.mkdir()
@@ -286,6 +299,43 @@ def test_what_somebody_else_signed_is_still_looked_at(history: History, fixed: P
     assert last is not None
     with pytest.raises(AgentError, match=f"{NAME}: cannot be used: "):
         history.tree(last)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(
+            {name: value}
+            for name in ("at", "proven_at")
+            for value in (1e300, -1, float("nan"), float("inf"), True, "1")
+        ),
+        *({"number": value} for value in (0, -1, True, 1.5, 10**9)),
+        {"proof": ["x"]},
+    ],
+    ids=str,
+)
+def test_a_head_that_no_agent_wrote_is_damage(history: History, fixed: Path, head: dict[str, Any]) -> None:
+    fixed.parent.mkdir()
+    fixed.write_bytes(signed(head, b'{"Dhcp4": {}}'))
+    assert history.last("dhcp4") is None
+    assert fixed.with_name(f"{NAME}.damaged").exists()
+
+
+def test_a_head_that_nests_is_damage(history: History, fixed: Path) -> None:
+    fixed.parent.mkdir()
+    rest = b"[" * 100_000 + b"\n{}"
+    fixed.write_bytes(b"// kea-agent revision %s " % hashlib.sha256(rest).hexdigest().encode() + rest)
+    assert history.last("dhcp4") is None
+
+
+@pytest.mark.parametrize("value", [b'"\\ud800"', b"NaN", b"1e999"], ids=["half", "nan", "inf"])
+def test_what_cannot_be_written_is_not_shown(history: History, fixed: Path, value: bytes) -> None:
+    fixed.parent.mkdir()
+    fixed.write_bytes(signed({}, b'{"Dhcp4": {"x": %s}}' % value))
+    last = history.last("dhcp4")
+    assert last is not None
+    with pytest.raises(AgentError, match="cannot be used: "):
+        history.text(last)
 
 
 # What cannot be written

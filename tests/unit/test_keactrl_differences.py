@@ -103,6 +103,29 @@ def _a_zombie(box: Sandbox) -> None:
     assert (status_of_dhcp4(theirs), status_of_dhcp4(ours)) == ("active", "inactive")
 
 
+@shows("stale PID files")
+def _a_pid_file_that_others_may_have_put_there(box: Sandbox) -> None:
+    """The fakes are scripts, so what they execute is a shell, and not the binary."""
+    case = of(box, running=RUNNING)
+    (box.root / "run").chmod(0o777)
+    theirs, ours = box.theirs(case), box.ours(case)
+    (box.root / "run").chmod(0o755)
+    assert (status_of_dhcp4(theirs), status_of_dhcp4(ours)) == ("active", "inactive")
+    assert "dhcp4" in ours.stderr
+    assert "is not believed: process " in ours.stderr
+
+
+@shows("files of others")
+def _what_others_may_have_written_says_nothing(box: Sandbox) -> None:
+    case = of(box, "version")
+    for place in (box.root / "etc/kea", box.root / "sbin"):
+        place.chmod(0o777)
+        theirs, ours = box.theirs(case), box.ours(case)
+        place.chmod(0o755)
+        assert (theirs.code, ours.code) == (0, 1)
+        assert f"{place}: others than its owner may write it" in ours.stdout
+
+
 EXECUTED: Final = f"touch {ROOT}/executed"
 REFUSED: Final = {
     f"my=$({EXECUTED})": r"only \$name and \$\{name\} are replaced",

@@ -19,8 +19,13 @@ from typing import Any
 
 import pytest
 
+from kea_agent import local
+from kea_agent.cli import main as kea_agent
+from kea_agent.daemons import DHCP4
 from kea_agent.errors import AgentError
-from kea_agent.local import Handler, LocalServer, ask
+from kea_agent.local import Ended, Handler, LocalServer, ask, ask_for_passes
+from kea_agent.outcome import Outcome
+from kea_agent.verbs import changing
 
 NOBODY = 65534
 CLIENT = """
@@ -156,55 +161,6 @@ def test_a_bug_in_the_handler_is_not_blamed_on_the_request(path: Path, error: Ex
         serve(path, lambda: ask({}, timeout=5, path=path), fail)
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (b"", "did not answer"),
-        (b"{", "did not answer"),
-        (b"[]\n", "not a JSON object"),
-        (b"[" * 100_000 + b"\n", "did not answer"),
-        (b'{"error": "a\\u001b[31mb"}\n', r"a\\x1b\[31mb"),
-    ],
-)
-def test_answers_that_are_none(path: Path, answer: bytes, words: str) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
-
-        def speak() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        speaker = threading.Thread(target=speak)
-        speaker.start()
-        with pytest.raises(AgentError, match=words):
-            ask({}, timeout=5, path=path)
-        speaker.join()
-
-
-def test_an_answer_without_an_end_is_given_up(path: Path) -> None:
-    """Each byte comes in time, and the whole never does."""
-    stop = threading.Event()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
-
-        def trickle() -> None:
-            connection, _ = server.accept()
-            with connection, contextlib.suppress(OSError):
-                while not stop.wait(0.01):
-                    connection.sendall(b"x")
-
-        speaker = threading.Thread(target=trickle)
-        speaker.start()
-        with pytest.raises(AgentError, match="did not answer"):
-            ask({}, timeout=0.3, path=path)
-        stop.set()
-        speaker.join()
-
-
 def test_no_agent(path: Path) -> None:
     with pytest.raises(AgentError, match="the agent is not running"):
         ask({}, timeout=1, path=path)
@@ -222,6 +178,116 @@ def test_an_agent_that_hangs(path: Path) -> None:
         with pytest.raises(AgentError, match=r"did not answer within 0\.1 s"):
             ask({}, timeout=0.1, path=path)
         assert time.monotonic() - started < 5
+
+
+@contextlib.contextmanager
+def answering(path: Path, *pieces: bytes, pause: float = 0.0, ends: bool = True) -> Iterator[None]:
+    """Somebody else in the agent's place, who says this whatever he is asked."""
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+            if not ends:
+                connection.recv(1)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+
+def test_an_answer_that_trickles_in_has_one_deadline_for_all_of_it(path: Path) -> None:
+    with answering(path, *[b" "] * 40, pause=0.05), pytest.raises(AgentError, match=r"did not answer within 0\.5 s"):
+        ask({}, timeout=0.5, path=path)
+
+
+def test_an_answer_without_an_end_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_MAX_ANSWER_BYTES", 1 << 20)
+    with answering(path, *[b" " * 65536] * 1000), pytest.raises(AgentError, match="more than 1048576 bytes"):
+        ask({}, timeout=60, path=path)
+
+
+def test_an_answer_in_pieces_is_put_together(path: Path) -> None:
+    with answering(path, b'{"a"', b": 1", b"}\n", pause=0.05, ends=False):
+        assert ask({}, timeout=60, path=path) == {"a": 1}
+
+
+@pytest.mark.parametrize("answer", [b"[]\n", b"null\n", b"{\n", b"\xff\n", b"[" * 100_000 + b"\n", b'{"a": 1}{}\n'])
+def test_answers_that_are_none(path: Path, answer: bytes) -> None:
+    with answering(path, answer), pytest.raises(AgentError, match=r"answer cannot be read: .*kea-agent status tells"):
+        ask({}, timeout=60, path=path)
+
+
+GOOD = {"outcome": "applied", "reason": "it serves", "at": 1.0}
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        None,
+        [],
+        {},
+        {"dhcp6": GOOD},
+        {"dhcp4": None},
+        {"dhcp4": []},
+        {"dhcp4": {}},
+        {"dhcp4": GOOD | {"outcome": "new"}},
+        {"dhcp4": GOOD | {"outcome": []}},
+        {"dhcp4": GOOD | {"at": 1e300}},
+        {"dhcp4": {"outcome": "applied", "at": 1}},
+        {"dhcp4": GOOD, "dhcp6": 1},
+    ],
+)
+def test_answers_that_do_not_tell_how_a_pass_ended(path: Path, results: Any) -> None:
+    answer = json.dumps({"results": results}).encode() + b"\n"
+    with answering(path, answer), pytest.raises(AgentError, match="answer cannot be read"):
+        ask_for_passes(["dhcp4"], again=False, timeout=60, path=path)
+
+
+def test_how_a_pass_ended(path: Path) -> None:
+    async def handle(request: dict[str, Any]) -> dict[str, Any]:
+        assert request == {"verb": "reload", "daemons": [], "again": True, "force": False}
+        return {"results": {"dhcp4": GOOD}}
+
+    ended = serve(path, lambda: ask_for_passes([], again=True, timeout=60, path=path), handle)
+    assert ended == {"dhcp4": Ended(Outcome.APPLIED, "it serves", 1.0)}
+
+
+def everybody_asks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verbs, too, find the agent there."""
+    for function in (ask, ask_for_passes):
+        assert function.__kwdefaults__
+        monkeypatch.setitem(function.__kwdefaults__, "path", path)
+
+
+@pytest.mark.parametrize("answer", [b"{}\n", b'{"results": {"dhcp4": 1}}\n', b"[]\n", b""])
+@pytest.mark.parametrize("words", [["reload", "dhcp4"], ["metrics"]])
+def test_verbs_tell_what_cannot_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], answer: bytes
+) -> None:
+    everybody_asks(path, monkeypatch)
+    with answering(path, answer):
+        assert kea_agent(words) == 3
+    assert capsys.readouterr().err.startswith("kea-agent: ")
+
+
+def test_a_file_that_was_written_is_told_of_whatever_the_agent_answers(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody_asks(path, monkeypatch)
+    with answering(path, b'{"results": {}}\n'):
+        result = changing.ask_for_pass(changing.Subject(DHCP4, None, Path("/etc/kea/kea-dhcp4.conf")))
+    assert (result.outcome, result.is_good) == (None, False)
+    assert "it may have done what it was asked" in str(result)
 
 
 @pytest.fixture

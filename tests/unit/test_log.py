@@ -51,7 +51,7 @@ def test_another_stream_is_not_the_journal() -> None:
     [
         ("logging.error('one\\n\\ntwo\\rthree')", "<3>one | two | three"),
         ("logging.error('')", "<3>"),
-        ("logging.error('\\udcfc \\u2192')", "<3>\\xfc \u2192"),
+        ("logging.error('\\udcfc \\u2192 \\x9b\\u202e')", "<3>\\xfc \u2192 \\x9b\\u202e"),
     ],
 )
 def test_a_record_is_one_line(code: str, line: str) -> None:

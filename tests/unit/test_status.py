@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kea_agent import status
+from kea_agent import proc, status
 from kea_agent.errors import AgentError
 from kea_agent.outcome import DaemonStatus, Outcome, Pass, Stage, Step
 from kea_agent.phrases import MEANING, ago
@@ -282,7 +282,7 @@ def test_colour_changes_nothing_but_the_colour() -> None:
 
 def test_a_reason_cannot_steer_the_terminal() -> None:
     text = said(document(DaemonStatus("dhcp4", unit="a", last=Pass(Outcome.FAILED, "\x1b]0;x\x07\n\x9b2J", NOW))))
-    assert "\ufffd]0;x\ufffd \ufffd2J" in text
+    assert r"\x1b]0;x\x07 \x9b2J" in text
     assert text.isprintable() is False
     assert all(line.isprintable() for line in text.splitlines())
 
@@ -339,13 +339,23 @@ def test_the_start_of_this_very_process() -> None:
 
 
 def test_a_zombie_is_not_running(tmp_path: Path) -> None:
-    proc = tmp_path / str(os.getpid())
-    proc.mkdir()
+    place = tmp_path / str(os.getpid())
+    place.mkdir()
     (tmp_path / "stat").write_text("cpu 1\nbtime 1000\n")
-    (proc / "stat").write_text(f"1 (a b) c) Z {' '.join(map(str, range(4, 60)))}\n")
+    (place / "stat").write_text(f"1 (a b) c) Z {' '.join(map(str, range(4, 60)))}\n")
     assert status.process_start(os.getpid(), tmp_path) is None
-    (proc / "stat").write_text(f"1 (a b) c) S {' '.join(map(str, range(4, 60)))}\n")
+    (place / "stat").write_text(f"1 (a b) c) S {' '.join(map(str, range(4, 60)))}\n")
     assert status.process_start(os.getpid(), tmp_path) == 1000 + 22 / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5)
+
+
+@pytest.mark.parametrize("step", [-86400, 0, 86400])
+def test_an_agent_runs_whatever_became_of_the_clock(step: float) -> None:
+    """What it wrote last is, by the clock as it is now, from long before it was started, or from tomorrow."""
+    ticks = proc.started_ticks(os.getpid())
+    words = {"version": "1", "pid": os.getpid(), "started_at": time.time() - step, "generated_at": time.time() - step}
+    assert status.is_running(status.to_json([], pid_ticks=ticks, **words))  # type: ignore[arg-type]
+    assert ticks is not None
+    assert not status.is_running(status.to_json([], pid_ticks=ticks - 1, **words))  # type: ignore[arg-type]
 
 
 def test_a_process_that_may_not_be_looked_at_is_there(tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ WRONG: list[dict[str, Any]] = [
     {"committed_at": "now"},
     {"committed_at": None},
     {"reloaded_at": "now"},
+    {"reloaded_at": 1e300},
+    {"changed_at": -1},
+    {"committed_at": float("nan")},
+    {"committed_at": True},
+    {"pid": "1"},
+    {"pid": None},
     {"from_the_future": 1},
 ]
 
@@ -72,6 +78,12 @@ def test_a_directory_in_its_place(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     store.save("dhcp4", REMEMBERED)
     assert len(caplog.records) == 2
     assert os.listdir(tmp_path) == ["dhcp4.json"]
+
+
+def test_a_fifo_in_its_place_does_not_hold_the_agent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(tmp_path / "dhcp4.json")
+    assert Store(tmp_path).load("dhcp4") is None
+    assert "not a regular file" in caplog.text
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

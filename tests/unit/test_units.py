@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,19 @@ def test_the_executed_file_comes_first_whatever_the_first_word() -> None:
     start = exec_start("kea", "-c", "f", path="/usr/sbin/kea-dhcp4")
     found = unit(FakeBus({DEBIAN: running("", Service_ExecStart=start)}))
     assert found.argv == ("/usr/sbin/kea-dhcp4", "-c", "f")
+
+
+def test_no_variable_says_which_file_is_executed() -> None:
+    start = exec_start("kea", "-c", "f", path="/usr/sbin/${NAME}")
+    found = unit(FakeBus({DEBIAN: running("", Service_ExecStart=start, Service_Environment=["NAME=../../tmp/x"])}))
+    assert found.argv == ("/usr/sbin/${NAME}", "-c", "f")
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_an_environment_file_that_is_none_does_not_hold_anybody(tmp_path: Path, put: Callable[[Path], None]) -> None:
+    put(tmp_path / "kea")
+    properties = running(*ARGV, Service_Environment=["A=own"], Service_EnvironmentFiles=[(str(tmp_path / "kea"), True)])
+    assert unit(FakeBus({DEBIAN: properties})).environment == {"A": "own"}
 
 
 def test_a_unit_without_a_command() -> None:
