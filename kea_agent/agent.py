@@ -97,7 +97,7 @@ class Agent:
         self._watcher = Watcher()
         self._memory = Memory(Store(places.state), History(places.state, self._settings.history))
         world = World(self._targets, self._units, self._properties, self._noticed, self._wishes)
-        collection = Collection(world, rest)
+        self._collection = collection = Collection(world, rest)
         self._metrics = AgentMetrics(
             version=__version__, daemons=BY_NAME, statuses=self.statuses, watch=self._counters, kea=collection.collect
         )
@@ -225,6 +225,7 @@ class Agent:
         if worker.is_busy or after is None or _unit_of(after) == _unit_of(before):
             return
         worker.pipeline.status = after
+        self._collection.forget()
         if not after.main_pid and after.unit_state:
             logger.warning("%s: %s is %s", worker.name, after.unit, after.unit_state)
         # A stop is a person's business; whatever else happened is looked at.
@@ -289,6 +290,7 @@ class Agent:
             self._site.open(self._settings.web.listen)
             self._watch()
             self._look_at_everything()
+            self._collection.forget()
             logger.info("settings read again")
         except AgentError as error:
             self._trouble = "settings not reloaded, the old ones hold; "
@@ -305,6 +307,7 @@ class Agent:
         # Whoever sees the pass counted finds it in the status.
         if done is not None:
             self._metrics.observe(worker.name, done)
+            self._collection.forget()
         # What its unit did during the pass was not listened to.
         self._unit_changed(worker)
 

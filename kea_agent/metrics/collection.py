@@ -118,6 +118,10 @@ class Collection:
             self._running = None
         return mine.result()
 
+    def forget(self) -> None:
+        """Something has happened: the next scrape is a new one."""
+        self._not_before = 0.0
+
     def _collect(self) -> Scrape:
         wishes, targets, began = self._world.wishes(), self._world.targets(), time.monotonic()
         self._views = {each.daemon: self._views.get(each.daemon) or self._view(each.daemon) for each in targets}

@@ -36,6 +36,16 @@ class AgentHost:
         """One scrape."""
         return self.node.run(["curl", "--silent", "--fail", "--max-time", "10", "http://127.0.0.1:9673/metrics"]).stdout
 
+    def fresh_metrics(self) -> str:
+        """One for which Kea is asked anew: after each scrape it is left alone for a while."""
+        began = time.time()
+        for _ in wait_for(every=0.1):
+            text = self.metrics()
+            asked = re.search(r"^kea_agent_asked_timestamp_seconds (\S+)$", text, re.MULTILINE)
+            if asked and float(asked[1]) >= began:
+                return text
+        raise AssertionError("Kea is asked no more")
+
     def outcomes(self, daemon: Daemon = "dhcp4") -> Counter[str]:
         """How often each outcome has been, by the metrics."""
         found = _OUTCOME.findall(self.metrics())

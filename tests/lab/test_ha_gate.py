@@ -171,7 +171,7 @@ def test_a_deaf_server_is_not_held_back(pair: Pair) -> None:
 def stays_in_sync(host: AgentHost) -> None:
     """What was applied although the partner is away is not tried again: the agent knows what it made Kea run."""
     for _ in wait_for(2, every=0.2):
-        host.metrics()  # a scrape notices a server that runs something else
+        host.fresh_metrics()  # a scrape notices a server that runs something else
         status = host.status()
         assert (status["config_in_sync"], status["retry_at"]) == (True, None), status
         assert status["last"]["outcome"] in ("applied", "unchanged"), status

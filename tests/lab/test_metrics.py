@@ -101,7 +101,7 @@ def sample(text: str, name: str, **labels: str) -> float:
 
 @on_every_suite
 def test_the_families_of_each_version(rich: AgentHost) -> None:
-    text = rich.metrics()
+    text = rich.fresh_metrics()
     version = rich.node.control("dhcp4", "version-get")["text"]
     assert sample(text, "kea_info", daemon="dhcp4", version=version) == 1
     lint(text)
@@ -118,7 +118,7 @@ def test_the_families_of_each_version(rich: AgentHost) -> None:
 @on_every_suite
 def test_values_are_kea_s_own(host: AgentHost, good: str) -> None:
     statistics = host.node.control("dhcp4", "statistic-get-all")["arguments"]
-    text = host.metrics()
+    text = host.fresh_metrics()
     total = statistics["subnet[1].total-addresses"][0][0]
     assert sample(text, "kea_subnet_addresses", daemon="dhcp4", subnet_id="1") == total
     unit, pid = host.node.unit("dhcp4"), host.status()["main_pid"]
@@ -140,7 +140,7 @@ def test_a_pool_of_64_bits(host: AgentHost, good: str) -> None:
     pool = '"subnet6": [ { "id": 9, "subnet": "2001:db8:9::/48", "pools": [ { "pool": "2001:db8:9::/64" } ] },'
     host.node.replace(CONFIG6, re.sub(r'"subnet6": \[', pool, six, count=1))
     host.wait_for("applied", before, "dhcp6")
-    text = host.metrics()
+    text = host.fresh_metrics()
     host.node.replace(CONFIG6, six)
     host.wait_for("applied", before + type(before)(applied=1), "dhcp6")
     assert sample(text, "kea_subnet_addresses", daemon="dhcp6", subnet_id="9") == 2.0**64
@@ -159,10 +159,21 @@ def stopped(host: AgentHost, *daemons: str) -> Iterator[None]:
 
 
 def scrape_seconds(host: AgentHost) -> tuple[float, str]:
-    """One scrape as curl times it."""
+    """One scrape as curl times it, for which Kea is asked: after the last one it is left alone for a while."""
     script = f"{CURL} --write-out '%{{time_total}}' --output /tmp/scrape"
-    seconds = float(host.node.run(["sh", "-c", script]).stdout)
-    return seconds, host.node.read("/tmp/scrape")
+    for _ in wait_for(every=0.1):
+        began = time.time()
+        seconds = float(host.node.run(["sh", "-c", script]).stdout)
+        text = host.node.read("/tmp/scrape")
+        if sample_of_agent(text, "kea_agent_asked_timestamp_seconds") >= began:
+            return seconds, text
+    raise AssertionError("Kea is asked no more")
+
+
+def sample_of_agent(text: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    assert found, name
+    return float(found[1])
 
 
 @on_every_suite
@@ -253,11 +264,11 @@ def test_lease_numbers_are_the_same_without_the_rest(host: AgentHost, roomy: str
     for last, state in ((1, 0), (2, 0), (3, 1)):
         lease = {"ip-address": f"20.0.0.{last}", "hw-address": f"02:00:00:00:00:0{last}", "state": state}
         host.node.control("dhcp4", "lease4-add", {"subnet-id": 10, **lease})
-    whole = host.metrics()
+    whole = host.fresh_metrics()
     assert sample(whole, "kea_agent_statistics_complete", daemon="dhcp4") == 1
     settings(host, "[web]\nscrape_timeout_seconds = 0.3\n")
     for _ in wait_for(every=0.5):
-        chief = host.metrics()
+        chief = host.fresh_metrics()
         if sample(chief, "kea_agent_collector_success", daemon="dhcp4", collector="statistics") == 1:
             break
     assert sample(chief, "kea_agent_statistics_complete", daemon="dhcp4") == 0
@@ -406,14 +417,14 @@ def test_a_server_that_is_restarted_meanwhile(host: AgentHost, good: str) -> Non
                 assert seconds < 6
                 lint(text)
     for _ in wait_for(every=0.1):
-        if re.search(r'^kea_up\{daemon="dhcp4"\} 1', host.metrics(), re.MULTILINE):
+        if re.search(r'^kea_up\{daemon="dhcp4"\} 1', host.fresh_metrics(), re.MULTILINE):
             return
     raise AssertionError("not up after a restart")
 
 
 @pytest.mark.parametrize("pair", EVERY_PAIR, indirect=True)
 def test_a_pair_from_both_sides(pair: Pair) -> None:
-    texts = [host.metrics() for host in pair.hosts]
+    texts = [host.fresh_metrics() for host in pair.hosts]
     version = pair.hosts[0].node.control("dhcp4", "version-get")["text"]
     compare(f"pair-{version}.txt", texts[0])
     for text, role, partner in zip(texts, ("primary", "standby"), ("standby", "primary"), strict=True):
