@@ -78,12 +78,17 @@ def test_a_hook_library_gets_no_rights_of_roots(host: AgentHost, hooked: str, ve
     assert "0" not in {word for groups in seen["Groups"] for word in groups.split()}
 
 
+def spoilt(text: str) -> str:
+    """A configuration that Kea refuses, with the mistake in the line that has the lifetime."""
+    return re.sub(r'"valid-lifetime": \d+', '"valid-lifetime": "soon"', text, count=1)
+
+
 def test_a_file_that_only_root_may_read_is_checked(host: AgentHost) -> None:
     node = host.node
     text = node.read(CONFIG)
-    node.write(CANDIDATE, text.replace('"valid-lifetime": 3600', '"valid-lifetime": "soon"'))
+    node.write(CANDIDATE, spoilt(text))
     node.run(["chmod", "0600", CANDIDATE])
-    line = next(number for number, each in enumerate(text.splitlines(), 1) if '"valid-lifetime": 3600' in each)
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if '"valid-lifetime"' in each)
     bad = node.run(["kea-agent", "check", CANDIDATE], check=False)
     assert bad.returncode == 1
     assert f"{CANDIDATE}:{line}:" in bad.stdout
@@ -98,7 +103,7 @@ def test_a_file_that_only_root_may_read_is_checked(host: AgentHost) -> None:
 def test_apply_leaves_no_copy_beside_the_file(host: AgentHost) -> None:
     node = host.node
     before = node.run(["ls", "-A", "/etc/kea"]).stdout
-    node.write(CANDIDATE, node.read(CONFIG).replace('"valid-lifetime": 3600', '"valid-lifetime": "soon"'))
+    node.write(CANDIDATE, spoilt(node.read(CONFIG)))
     trace = node.run(["sh", "-c", f"kea-agent apply {CANDIDATE}; ls -A /etc/kea > /tmp/lab-ls"], check=False)
     assert "does not pass" in trace.stdout
     assert node.read("/tmp/lab-ls") == before
