@@ -14,12 +14,21 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from kea_agent.reading import read_regular
 
 _SETPRIV = "/usr/bin/setpriv"
 # Of Debian's, ISC's and Fedora's packages; the last is who may do nothing.
 _USERS = ("_kea", "kea", "nobody")
+
+
+class Rights(TypedDict, total=False):
+    """Keywords of `subprocess.Popen`; none: those of this process."""
+
+    user: int
+    group: int
+    extra_groups: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,14 @@ class Account:
     gid: int
     groups: tuple[int, ...] = ()
 
-    def runs(self, command: Sequence[str]) -> list[str]:
-        """The command line that has a program run with these rights and no way to more; nothing of it is secret."""
-        groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
-        rights = [f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--inh-caps=-all", "--no-new-privs"]
-        return [_SETPRIV, *rights, "--", *command]
+    def command(self, command: Sequence[str]) -> list[str]:
+        """The command line that gives a program no way to more rights; to be started with `rights`."""
+        return [_SETPRIV, "--inh-caps=-all", "--no-new-privs", "--", *command]
+
+    @property
+    def rights(self) -> Rights:
+        """What `subprocess.Popen` takes: no program of root's is started first, which the environment could bend (LD_PRELOAD)."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
 
 
 _READ = """
@@ -52,9 +64,17 @@ def read_as(account: Account | None, path: str, most: int) -> bytes:
     """A regular file of at most `most` bytes with this user's rights, or with ours; OSError where he could not read it."""
     if account is None:
         return read_regular(path, most)
-    command = account.runs([sys.executable, "-ISc", _READ, path, str(most)])
+    command = account.command([sys.executable, "-ISc", _READ, path, str(most)])
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_READ_SECONDS)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=_READ_SECONDS,
+            cwd="/",
+            **account.rights,
+        )
     except subprocess.SubprocessError as error:
         raise PermissionError(errno.EACCES, f"user {account.name} cannot read it", path) from error
     if len(done.stdout) > most:

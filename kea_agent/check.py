@@ -160,9 +160,9 @@ def quiet_environment(unit: Mapping[str, str]) -> dict[str, str]:
 
 def may_read(account: Account, files: Sequence[str]) -> bool:
     """Whether a user could read all of these, whatever keeps him from it."""
-    command = account.runs(["/usr/bin/head", "--bytes=1", "--quiet", "--", *files])
+    command = ["/usr/bin/head", "--bytes=1", "--quiet", "--", *files]
     try:
-        return run(command, {"PATH": os.defpath}, Limits(timeout=5.0, output_bytes=4096))[0] == 0
+        return run_kea(command, {"PATH": os.defpath}, Limits(timeout=5.0, output_bytes=4096), account)[0] == 0
     except OSError:  # more files than fit into arguments
         return False
 
@@ -176,13 +176,15 @@ def run_kea(
     text: bytes | None = None,
     until: bytes | None = None,
 ) -> tuple[int | None, str]:
-    """`run` for one of Kea's programs, with the rights of `account`, or as who we are where that is None."""
+    """`run` for one of Kea's programs, with the rights of `account`, or as who we are where that is None.
+
+    The environment is the unit's, and perhaps from a file of Kea's user: only a process that has his rights gets it.
+    """
     os.stat(command[0])
     if not os.access(command[0], os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), command[0])
-    return run(
-        account.runs(command) if account else command, environment, limits, text=text, owner=account, until=until
-    )
+    words = account.command(command) if account else command
+    return run(words, environment, limits, text=text, account=account, until=until)
 
 
 def run(
@@ -191,16 +193,16 @@ def run(
     limits: Limits,
     *,
     text: bytes | None = None,
-    owner: Account | None = None,
+    account: Account | None = None,
     until: bytes | None = None,
 ) -> tuple[int | None, str]:
     """Exit code (None: killed, its time was over) and output; OSError if it cannot be started.
 
-    `text` is its standard input, which is `owner`'s. A program that says `until` has said enough and is asked to end. `limits` is for all of it.
+    `text` is its standard input, `account` who it runs as, if not we. A program that says `until` has said enough and is asked to end. `limits` is for all of it.
     """
     deadline = time.monotonic() + limits.timeout
     with (
-        _piped(text, owner) as stdin,
+        _piped(text, account) as stdin,
         subprocess.Popen(
             command,
             env=environment,
@@ -209,6 +211,7 @@ def run(
             stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
+            **(account.rights if account else {}),
         ) as process,
     ):
         output, is_whole = _collect(process, deadline, limits.output_bytes, until)

@@ -89,11 +89,11 @@ def test_an_answer_of_keas_that_is_nested_deep(host: AgentHost) -> None:
 def test_a_file_that_never_reads_the_same_twice(host: AgentHost) -> None:
     """Every look finds another text; the looks become rare."""
     node, text = host.node, host.node.read(CONFIG)
-    known = len(node.journal("kea-agent", 1000))
+    known = host.journal().count("dhcp4: rejected")
     with saved(host, text.replace('"Dhcp4": {', '"Dhcp4": { <?include "/proc/self/schedstat"?>', 1)):
         node.run(["sleep", "12"])
-        lines = [line for line in node.journal("kea-agent", 1000)[known:] if "dhcp4: rejected" in line]
-    assert 1 <= len(lines) < 40
+        told = host.journal().count("dhcp4: rejected") - known
+    assert 1 <= told < 40
     assert_dhcp6_has_its_turn(host)
 
 
@@ -115,7 +115,6 @@ def test_nobody_is_told_a_secret(host: AgentHost, typo: str) -> None:
     node, before, text = host.node, host.outcomes(), host.node.read(CONFIG)
     node.write("/etc/kea/lab-secret", f"{SECRET} and more\n")
     node.run(["chmod", "0644", "/etc/kea/lab-secret"])
-    known = len(node.journal("kea-agent", 1000))
     with saved(host, text.replace('"Dhcp4": {', f'"Dhcp4": {{ {typo},', 1)):
         for _ in wait_for(every=0.2):
             if host.outcomes() != before:
@@ -126,7 +125,7 @@ def test_nobody_is_told_a_secret(host: AgentHost, typo: str) -> None:
             "check": node.run(["kea-agent", "check", "dhcp4"], check=False).stdout,
             "json": node.run(["kea-agent", "check", "--json", "dhcp4"], check=False).stdout,
             "text": node.run(["kea-agent", "status"], check=False).stdout,
-            "journal": "\n".join(node.journal("kea-agent", 1000)[known:]),
+            "journal": host.journal(),
         }
     node.run(["rm", "/etc/kea/lab-secret"])
     assert {name for name, words in told.items() if SECRET in words} == set()

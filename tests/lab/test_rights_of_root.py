@@ -78,6 +78,24 @@ def test_a_hook_library_gets_no_rights_of_roots(host: AgentHost, hooked: str, ve
     assert "0" not in {word for groups in seen["Groups"] for word in groups.split()}
 
 
+def test_the_environment_of_keas_unit_is_for_its_user_alone(host: AgentHost, hooked: str) -> None:
+    """A file of Kea's user with the unit's environment may name a library that every program loads."""
+    node, unit = host.node, host.node.unit("dhcp4")
+    library = re.search(r'"library": "([^"]*libdhcp_lab.so)"', hooked)
+    assert library
+    drop_in = f"/run/systemd/system/{unit}.d/lab-preload.conf"
+    node.run(["install", "-d", drop_in.rpartition("/")[0]])
+    node.write(drop_in, f"[Service]\nEnvironment=LD_PRELOAD={library[1]}\n")
+    node.systemctl("daemon-reload")
+    try:
+        done = node.run(["kea-agent", "check", "--level", "rehearsal", "dhcp4"], check=False, timeout=120)
+        print(done.stdout, done.stderr)
+        assert loaders(host)["euid"] == {node.run(["id", "-u", "_kea"]).stdout.strip()}
+    finally:
+        node.run(["rm", drop_in])
+        node.systemctl("daemon-reload")
+
+
 def spoilt(text: str) -> str:
     """A configuration that Kea refuses, with the mistake in the line that has the lifetime."""
     return re.sub(r'"valid-lifetime": \d+', '"valid-lifetime": "soon"', text, count=1)
