@@ -200,3 +200,40 @@ def test_the_verb_replaces_a_file_as_a_whole(host: AgentHost) -> None:
     mode, names, up, problem, code = host.node.run(["sh", "-c", script]).stdout.splitlines()
     assert (mode, names, int(up), code) == ("644", "kea.prom", 4, "3")
     assert problem.startswith("kea-agent: absent/kea.prom: cannot be written: No such file or directory")
+
+
+def test_whoever_scrapes_without_a_pause_asks_kea_no_more_often(host: AgentHost) -> None:
+    """After each time Kea has a rest, and everybody gets the last scrape: how many different ones there are tells."""
+    script = (
+        "for i in $(seq 200); do curl --silent --fail http://127.0.0.1:9673/metrics"
+        " | grep '^kea_agent_asked_timestamp_seconds '; done"
+    )
+    asked = host.node.run(["sh", "-c", script], timeout=300).stdout.split()[1::2]
+    assert len(asked) == 200
+    assert len(set(asked)) < 50
+    assert host.fresh_metrics(), "and it is asked again afterwards"
+
+
+# Connects as often as it is told, says nothing, and stays.
+SILENT = """
+import resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+kept = []
+for _ in range(int(sys.argv[1])):
+    client = socket.socket()
+    client.setblocking(False)
+    client.connect_ex(("127.0.0.1", 9673))
+    kept.append(client)
+print("there", flush=True)
+time.sleep(600)
+"""
+
+
+def test_silent_connections_keep_nobody_out(host: AgentHost) -> None:
+    with host.node.start(["python3", "-c", SILENT, "500"]) as crowd:
+        assert crowd.stdout is not None
+        assert crowd.stdout.readline() == "there\n"
+        for path in ("-/healthy", "metrics"):
+            done = host.node.run(["curl", "--silent", "--fail", "--max-time", "60", f"http://127.0.0.1:9673/{path}"])
+            assert done.stdout
+        crowd.kill()
