@@ -72,7 +72,7 @@ def _deep_and_wide(rng: random.Random, size: int) -> Files:
     """As deep as may be, again and again."""
     depth = rng.randrange(90, 190)
     one = "[" * depth + "]" * depth
-    return {MAIN: _whole(f'"user-context": {{ "deep": [ {_rows([one] * max(size // depth, 1))} ] }}')}
+    return {MAIN: _whole(f'"user-context": {{ "deep": [ {_rows([one] * (size // 16 + 1))} ] }}')}
 
 
 def _lines(rng: random.Random, size: int) -> Files:
